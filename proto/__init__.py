@@ -1,0 +1,1 @@
+"""What the wires say: messages, frames and audio, without sockets, clock or call state."""
