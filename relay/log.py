@@ -1,0 +1,170 @@
+"""What happens to a call, one typed event each: the log lines, the call log's records, the live display.
+
+Events are plain facts with units; `Call` decides which happened, `CallSession` hands them on. Frames are counted, never
+logged one by one. An event that carries somebody's words or keys is `private`: it is offered to the call log, and the
+log line shows how much there was, not what.
+"""
+
+import logging
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+import structlog
+
+
+class LogEvent(msgspec.Struct, tag_field="event", frozen=True, kw_only=True):
+    """Something that happened to one call. Tags read `noun.past_verb`."""
+
+    private: ClassVar[tuple[str, ...]] = ()  # fields that a log line must not show
+
+
+class CallStarted(LogEvent, frozen=True, kw_only=True, tag="call.started"):
+    """Twilio's stream has begun. parameters: the names of the TwiML's parameters; values may be secrets."""
+
+    stream_sid: str
+    parameters: tuple[str, ...] = ()
+
+
+class UpstreamReady(LogEvent, frozen=True, kw_only=True, tag="upstream.configured"):
+    """OpenAI has put our settings in force. open_ms: start -> session.created; configure_ms: -> session.updated."""
+
+    session_id: str
+    open_ms: float
+    configure_ms: float
+    held_audio_ms: int  # caller audio that waited for it and is sent now
+
+
+class UpstreamFailed(LogEvent, frozen=True, kw_only=True, tag="upstream.failed"):
+    """OpenAI cannot be reached, or refused us."""
+
+    detail: str
+    status: int | None = None
+    code: str | None = None
+
+
+class CallerSpoke(LogEvent, frozen=True, kw_only=True, tag="turn.caller_began"):
+    """OpenAI heard the caller begin."""
+
+    item_id: str
+
+
+class CallerFellSilent(LogEvent, frozen=True, kw_only=True, tag="turn.caller_ended"):
+    """OpenAI heard the caller end; the answer's clock starts."""
+
+    item_id: str
+
+
+class AnswerBegan(LogEvent, frozen=True, kw_only=True, tag="turn.answer_began"):
+    """The first audio of a response has been queued for the caller."""
+
+    response_id: str
+    item_id: str
+    model_ms: float  # caller_ended (or the request to speak) -> first audio delta
+    relay_ms: float = 0.0  # delta read -> queued for Twilio
+
+
+class AnswerSounded(LogEvent, frozen=True, kw_only=True, tag="turn.answer_sounded"):
+    """The first mark of a response came back."""
+
+    response_id: str
+    playout_ms: float  # how much later than sent its audio sounded, echo's way back included
+
+
+class BargedIn(LogEvent, frozen=True, kw_only=True, tag="turn.barged_in"):
+    """The caller spoke over the agent, and the agent was stopped."""
+
+    item_id: str
+    heard_ms: int  # of this item, when the caller began to speak
+    unheard_ms: int  # of all items together, sent but cleared
+    clear_ms: float = 0.0  # speech_started decoded -> clear queued for Twilio
+
+
+class MarkEchoed(LogEvent, frozen=True, kw_only=True, tag="playout.mark_echoed"):
+    """A mark of the present generation came back."""
+
+    name: str
+
+
+class AgentHeard(LogEvent, frozen=True, kw_only=True, tag="turn.agent_heard"):
+    """How much of one item the caller heard. words: all that was generated, None if the model did not say."""
+
+    private: ClassVar[tuple[str, ...]] = ("words",)
+    item_id: str
+    heard_ms: int
+    generated_ms: int
+    words: str | None = None
+
+
+class CallerTranscribed(LogEvent, frozen=True, kw_only=True, tag="turn.caller_transcribed"):
+    """What the caller said."""
+
+    private: ClassVar[tuple[str, ...]] = ("words",)
+    item_id: str
+    words: str
+
+
+class KeyPressed(LogEvent, frozen=True, kw_only=True, tag="dtmf.received"):
+    """The caller pressed a key."""
+
+    private: ClassVar[tuple[str, ...]] = ("digit",)
+    digit: str
+
+
+class ErrorReceived(LogEvent, frozen=True, kw_only=True, tag="upstream.error_received"):
+    """OpenAI reported an error. benign: a race that changes nothing."""
+
+    code: str | None
+    param: str | None
+    benign: bool
+
+
+class ResponseEnded(LogEvent, frozen=True, kw_only=True, tag="response.ended"):
+    """A response is over. status: completed, cancelled, incomplete, failed."""
+
+    response_id: str
+    status: str
+    total_tokens: int
+
+
+class MessageIgnored(LogEvent, frozen=True, kw_only=True, tag="message.ignored"):
+    """A message was not understood; said once per kind and call, counted always."""
+
+    peer: str
+    why: str
+
+
+class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
+    """The call is over; the counts are of the whole call."""
+
+    reason: str
+    duration_ms: int
+    frames_from_caller: int
+    audio_ms_to_caller: int
+    barge_ins: int
+    total_tokens: int
+    ignored: dict[str, int] = {}
+    dropped_audio_frames: int = 0
+
+
+class CallLog(Protocol):
+    """Where a call's records go. `offer` must not wait and must not raise."""
+
+    def offer(self, call_sid: str, event: LogEvent) -> None:
+        """Take one record."""
+
+
+_LEVELS: dict[type[LogEvent], int] = {MarkEchoed: logging.DEBUG, UpstreamFailed: logging.WARNING}
+_logger = structlog.stdlib.get_logger("tautline.call")
+
+
+def emit(call_sid: str, event: LogEvent) -> None:
+    """Write one event as one log line."""
+    fields = {name: _rounded(value) for name, value in msgspec.structs.asdict(event).items()}
+    for name in event.private:
+        fields[name] = f"({len(fields[name] or '')} characters)"
+    level = _LEVELS.get(type(event), logging.INFO)
+    _logger.log(level, str(event.__struct_config__.tag), call_sid=call_sid, **fields)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value  # nobody reads picoseconds

@@ -1,0 +1,33 @@
+"""What this process has carried so far: plain counters that the relay adds to and the metrics page reads.
+
+Counted once per event or once per ended call, never per frame. Single-threaded by Trio, so without locks.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from relay.log import CallEnded
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counters since the process started; `active_calls` and `loop_lag_ms` are gauges."""
+
+    active_calls: int = 0
+    calls_started: int = 0
+    calls_ended: Counter[str] = field(default_factory=Counter)  # by reason
+    frames_from_caller: int = 0
+    audio_ms_to_caller: int = 0
+    barge_ins: int = 0
+    ignored_messages: Counter[str] = field(default_factory=Counter)  # by "peer.why"
+    dropped_audio_frames: int = 0  # towards OpenAI, because it did not read fast enough
+    handshakes_refused: int = 0
+    loop_lag_ms: float = 0.0
+
+    def add_ended(self, ended: CallEnded) -> None:
+        """Add the counts of one ended call."""
+        self.calls_ended[ended.reason] += 1
+        self.frames_from_caller += ended.frames_from_caller
+        self.audio_ms_to_caller += ended.audio_ms_to_caller
+        self.ignored_messages.update(ended.ignored)
+        self.dropped_audio_frames += ended.dropped_audio_frames
