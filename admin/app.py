@@ -1,0 +1,146 @@
+"""The admin app: blueprints, limits, and errors made into responses, once. It is given its services and starts none.
+
+It shares a process with the calls and never stands in their way: requests are small, bounded in size and time, and a
+failure here ends one request.
+"""
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from uuid import uuid4
+
+import msgspec
+import structlog
+from quart import Response, g, has_request_context, request, websocket
+from quart.typing import ResponseTypes
+from quart_schema import Info, QuartSchema
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from admin.errors import AdminError
+from admin.routes import twiml
+from admin.routes.probes import probes_blueprint
+from admin.routes.twiml import twiml_blueprint, twiml_response
+from admin.services import about, answers
+from admin.services.metrics import Metrics
+from admin.services.signature import TwilioSignature
+from relay import Totals
+
+MAX_BODY_BYTES = 64 * 1024  # Twilio's webhooks are a few KB
+BODY_TIMEOUT_S = 10  # Twilio itself gives up after 15 s
+
+_HARMLESS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_logger = structlog.stdlib.get_logger("tautline.admin")
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What the app is handed.
+
+    totals: the relay's counters; readiness: why no call can be taken now, one sentence each, [] when ready;
+    signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path.
+    """
+
+    totals: Totals
+    readiness: Callable[[], list[str]]
+    signature: TwilioSignature | None = None
+    public_url: str | None = None
+    version: str = about.version()
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """code: for programs, stable; message: for people; request_id: to find the log lines."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What the API answers when it cannot do what was asked."""
+
+    error: ErrorDetail
+
+
+def create_app(services: Services) -> QuartTrio:
+    """The app, ready to be served. Warns once if it will not check Twilio's signatures."""
+    app = QuartTrio("admin", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
+    # Redirects would turn Twilio's POST into a GET and break its signature.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    if services.signature is None:
+        _logger.warning("signatures.unchecked", consequence="whoever reaches this port can start calls")
+    app.register_blueprint(probes_blueprint(services.version, services.readiness, Metrics(services.totals)))
+    app.register_blueprint(twiml_blueprint(services.signature, services.public_url))
+    _describe(app, services.version)
+    _identify_requests(app)
+    _answer_errors(app)
+    return app
+
+
+def _describe(app: QuartTrio, version: str) -> None:
+    """Serve /openapi.json. The documentation pages stay off: they load scripts from other people's servers."""
+    QuartSchema(
+        app,
+        info=Info(title="Tautline", version=version),
+        conversion_preference="msgspec",
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+        swagger_ui_path=None,
+    )
+
+
+def _identify_requests(app: QuartTrio) -> None:
+    """Give each request an id, in its log lines and in its answer; a client's own id is kept if it is harmless."""
+
+    async def begin() -> None:
+        headers = request.headers if has_request_context() else websocket.headers
+        given = headers.get("X-Request-Id", "")
+        g.request_id = given if _HARMLESS_ID.fullmatch(given) else uuid4().hex
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+    async def finish(response: ResponseTypes) -> ResponseTypes:
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def finish_websocket(response: ResponseTypes | None) -> ResponseTypes | None:
+        return None if response is None else await finish(response)
+
+    app.before_request(begin)
+    app.before_websocket(begin)
+    app.after_request(finish)
+    app.after_websocket(finish_websocket)
+
+
+def _answer_errors(app: QuartTrio) -> None:
+    async def on_admin_error(error: AdminError) -> Response:
+        return _error_response(error.status, error.code, error.message)
+
+    async def on_http_error(error: HTTPException) -> Response:
+        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        response = _error_response(status, _code_of(error.name), error.description or error.name)
+        if isinstance(allowed := getattr(error, "valid_methods", None), list | tuple | set):
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    async def on_unexpected(error: Exception) -> Response:
+        _logger.error("request.failed", exc_info=error)
+        if has_request_context() and request.blueprint == twiml.NAME:
+            return twiml_response(answers.apologise())  # there is a caller on the line
+        return _error_response(500, AdminError.code, "Something went wrong on our side.")
+
+    app.register_error_handler(AdminError, on_admin_error)
+    app.register_error_handler(HTTPException, on_http_error)
+    app.register_error_handler(Exception, on_unexpected)
+
+
+def _error_response(status: int, code: str, message: str) -> Response:
+    body = ErrorBody(ErrorDetail(code, message, g.request_id))
+    return Response(msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def _code_of(name: str) -> str:
+    """HTTP's name of a status as a code, "Not Found" -> not_found."""
+    return re.sub(r"[^a-z]+", "_", name.lower()).strip("_")

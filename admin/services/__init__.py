@@ -1,0 +1,1 @@
+"""The rules, without HTTP: what routes call and tests read."""

@@ -1,0 +1,75 @@
+"""What Twilio is told to do with a call, as TwiML made with the official helper, which escapes what it is given."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]  # ships no types
+
+from admin.errors import UnusableHostError
+from relay import MEDIA_PATH
+
+AFTER_STREAM_PATH = "/after-stream"
+PARAMETER_CHARACTERS = 499  # Twilio: a <Parameter>'s name and value stay under 500 characters together
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def connect(*, stream_url: str, action: str, parameters: Mapping[str, str]) -> str:
+    """Join the call to our media stream; Twilio asks `action` what to do once the stream is closed.
+
+    parameters: come back in the stream's start message. Blank ones are left out, long ones cut.
+    """
+    response = VoiceResponse()
+    verb = Connect(action=action)
+    stream = verb.stream(url=stream_url)
+    for name, value in parameters.items():
+        fitting = _NOT_XML.sub("", value)[: PARAMETER_CHARACTERS - len(name)]
+        if fitting:
+            stream.parameter(name=name, value=fitting)
+    response.append(verb)
+    return str(response)
+
+
+def hang_up() -> str:
+    """End the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def apologise() -> str:
+    """Say that something went wrong and end the call: better than the error message Twilio would read out."""
+    response = VoiceResponse()
+    response.say("We are sorry, something went wrong on our side. Please call again in a moment.")
+    response.hangup()
+    return str(response)
+
+
+def stream_url(public_url: str | None, host: str | None) -> str:
+    """Where Twilio opens the media stream: under the public address or, without one, under the request's Host.
+
+    Twilio speaks wss only. A simulator on this machine has no certificate, so loopback hosts get ws.
+    Raises: UnusableHostError if it comes to the Host header and that is missing or malformed.
+    """
+    if public_url is not None:
+        scheme, _, authority = public_url.partition("://")
+        return f"{'ws' if scheme == 'http' else 'wss'}://{authority}{MEDIA_PATH}"
+    if host is None or not _HOST.fullmatch(host):
+        raise UnusableHostError("PUBLIC_URL is not set, and the request has no usable Host header")
+    return f"{'ws' if _is_loopback(host) else 'wss'}://{host}{MEDIA_PATH}"
+
+
+def after_stream_url(public_url: str | None) -> str:
+    """Where Twilio asks what to do after the stream; relative to the webhook when no public address is known."""
+    return (public_url or "") + AFTER_STREAM_PATH
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:  # a name, or brackets around something that is no address
+        return False
