@@ -1,0 +1,214 @@
+"""The `tautline` command: reads the settings, then hands over. Each command is one function with a short body.
+
+A new command is a function under `@app.command()`; what is slow to import belongs inside it, so that `tautline --help`
+stays quick. `load_or_exit` gives it the settings.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from admin.services import about
+from tautline import logs
+from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
+
+if TYPE_CHECKING:
+    from tautline.doctor import CheckResult
+
+EXIT_PROBLEM, EXIT_SETTINGS = 1, 2
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+# Tracebacks stay plain: the pretty ones would show local variables, and those hold keys.
+app = typer.Typer(
+    name="tautline",
+    help="A voice relay between Twilio Media Streams and the OpenAI Realtime API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+simulate = typer.Typer(name="simulate", help="Serve a simulator by itself.", no_args_is_help=True)
+app.add_typer(simulate)
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(help="A file of NAME=VALUE lines; without this option `.env`, if there is one."),
+]
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    app()
+
+
+def load_or_exit(env_file: Path | None) -> Settings:
+    """The settings, or their one error message on the standard error output and exit code 2."""
+    try:
+        return _load(env_file)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tautline {about.version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback()
+def root(_version: Version = False) -> None:
+    """A voice relay between Twilio Media Streams and the OpenAI Realtime API."""
+
+
+@app.command()
+def serve(env_file: EnvFile = None) -> None:
+    """Take calls until told to stop."""
+    from tautline import serve as server  # brings the whole house
+
+    settings = load_or_exit(env_file)
+    logs.configure_logging(settings.log_level, settings.log_dir, stream=sys.stderr)
+    server.run(settings)
+
+
+@app.command("demo")
+def show_demo(
+    env_file: EnvFile = None,
+    live: Annotated[bool, typer.Option("--live", help="Use the real OpenAI; needs OPENAI_API_KEY.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for heard.wav, call.png and call.jsonl.")] = Path("demo"),
+) -> None:
+    """Hear one whole call on this machine; on a terminal, go on serving afterwards."""
+    from tautline.demo import demo  # brings the simulators and the plotting
+
+    settings = load_or_exit(env_file) if live else None
+    if settings is not None and settings.openai_api_key is None:
+        typer.echo("--live needs OPENAI_API_KEY, for example OPENAI_API_KEY=sk-proj-...", err=True)
+        raise typer.Exit(EXIT_SETTINGS)
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    run = partial(demo, _console(), out, settings, keep_serving=sys.stdin.isatty() and sys.stdout.isatty())
+    raise typer.Exit(_run_until_interrupted(run))
+
+
+@app.command("call")
+def place_call(
+    audio: Annotated[Path, typer.Option(help="What the caller says: WAV, or raw μ-law at 8 kHz.")],
+    webhook: Annotated[str | None, typer.Option(help="A voice webhook that answers with TwiML.")] = None,
+    stream: Annotated[str | None, typer.Option(help="A media stream's WebSocket, dialled without a webhook.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write what the caller heard to this WAV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    max_seconds: Annotated[float, typer.Option(help="Hang up after so long at the latest.")] = 60.0,
+    env_file: EnvFile = None,
+) -> None:
+    """Simulate a Twilio call against any relay; signed when TWILIO_AUTH_TOKEN is set."""
+    from tautline import phone  # brings the simulator
+
+    settings = load_or_exit(env_file)
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    try:
+        order = phone.order(webhook, stream, audio, settings.twilio_auth_token, max_seconds)
+    except (OSError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    raise typer.Exit(_run_until_interrupted(partial(phone.call, order, _console(), out, as_json=as_json)))
+
+
+@simulate.command("openai")
+def simulate_openai(
+    port: Annotated[int, typer.Option(help="The port on this machine; 0 takes any free one.")] = 8765,
+) -> None:
+    """Serve the OpenAI Realtime simulator; set OPENAI_REALTIME_URL to the address it prints."""
+    from tautline.simulate import serve_until_interrupted
+
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    _run_until_interrupted(partial(serve_until_interrupted, port, _console()))
+
+
+@app.command("settings")
+def show_settings(
+    env_file: EnvFile = None,
+    example: Annotated[bool, typer.Option("--example", help="Print the text of .env.example instead.")] = False,
+) -> None:
+    """Show every setting: its value with secrets masked, its default, its meaning."""
+    if example:
+        typer.echo(env_example(), nl=False)
+        return
+    settings = load_or_exit(env_file)
+    _console().print(_settings_table(settings))
+    for warning in settings.warnings():
+        typer.secho(f"! {warning}", fg="yellow", err=True)
+
+
+@app.command()
+def doctor(env_file: EnvFile = None) -> None:
+    """Check this machine and these settings; the exit code is 1 when there is a problem."""
+    from tautline.doctor import run_checks, settings_problem  # brings an HTTP client
+
+    try:
+        results = trio.run(run_checks, _load(env_file))
+    except SettingsError as error:
+        results = [settings_problem(error)]
+    _console().print(_findings(results))
+    if any(result.outcome == "problem" for result in results):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _run_until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
+    """The exit code of an async main function; an interruption from the keyboard is a normal end."""
+    try:
+        return trio.run(main)
+    except KeyboardInterrupt:
+        return 0
+    except BaseExceptionGroup as group:
+        _, others = group.split(KeyboardInterrupt)
+        if others is None:
+            return 0
+        raise
+
+
+def _load(env_file: Path | None) -> Settings:
+    default = Path(".env")
+    return load_settings(os.environ, env_file or (default if default.is_file() else None))
+
+
+def _findings(results: "list[CheckResult]") -> Table:
+    table = Table.grid(padding=(0, 2))
+    for result in results:
+        said = Text(result.detail)
+        if result.advice:
+            said.append(f"\n-> {result.advice}", style="italic")
+        table.add_row(Text(result.outcome, style=_COLOURS[result.outcome]), Text(result.name, style="bold"), said)
+    return table
+
+
+def _settings_table(settings: Settings) -> Table:
+    table = Table(show_lines=True)
+    table.add_column("name", no_wrap=True)
+    for heading in ("value", "default", "meaning"):
+        table.add_column(heading, overflow="fold")
+    defaults = Settings()
+    for row in DOCUMENTED:
+        table.add_row(row.variable, _cell(row.show(settings)), _cell(row.value(defaults)), _cell(row.meaning))
+    return table
+
+
+def _cell(text: str) -> Text:
+    return Text(text or "-")
+
+
+def _console() -> Console:
+    # Nobody's width is known to a pipe or a file; rich would take 80 and break the lines people search in.
+    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -1,0 +1,137 @@
+"""The composition root: builds relay and admin from the settings, joins them behind one port, drains at the end."""
+
+import gc
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from admin.app import Services, create_app
+from admin.services.signature import TwilioSignature
+from proto.handshake import RequestHead
+from relay import CallLog, Door, Entry, LogEvent, Pump, Switchboard, Totals, Upstream, emit, open_upstream
+from tautline.settings import SIMULATOR, Settings
+from tautline.web import open_web_app
+
+DRAIN_WITHIN_S = 25.0  # container platforms commonly kill after 30
+LAG_EVERY_S = 1.0
+SWITCH_INTERVAL_S = 0.0005  # how long a worker thread may keep the pump waiting for the interpreter
+
+_logger = structlog.stdlib.get_logger("tautline.serve")
+
+
+class LineLog:
+    """The call log that writes log lines and keeps nothing."""
+
+    def offer(self, call_sid: str, event: LogEvent) -> None:
+        """See relay.CallLog."""
+        emit(call_sid, event)
+
+
+class Server:
+    """Relay and admin app behind one port.
+
+    Args: settings; call_log, where the calls' records go; realtime_base, where the built-in simulator listens, if it
+    stands in for OpenAI.
+    """
+
+    def __init__(self, settings: Settings, call_log: CallLog, realtime_base: str = "") -> None:
+        self._settings = settings
+        self._is_draining = False
+        self.totals = Totals()
+        self._pump = Pump()
+        self._signature = _signature(settings)
+        key = settings.openai_api_key or (SIMULATOR if settings.uses_simulator else "")
+        upstream = Upstream(url=settings.realtime_url(realtime_base), api_key=key)
+        connect = partial(open_upstream, upstream, self._pump, ssl.create_default_context())
+        self.switchboard = Switchboard(settings.persona(), connect=connect, call_log=call_log, totals=self.totals)
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; reports the port once calls are accepted."""
+        services = Services(
+            totals=self.totals,
+            readiness=self._reasons_not_ready,
+            signature=self._signature,
+            public_url=self._settings.public_url,
+        )
+        async with open_web_app(create_app(services)) as serve_web, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump.run)
+            nursery.start_soon(self._measure_lag)
+            entry = Entry(carry=self.switchboard.carry, serve_web=serve_web, admit=self._admit)
+            door = Door(entry, self._pump, self.totals)
+            serve_tcp = partial(trio.serve_tcp, door.handle, self._settings.port, host=self._settings.host)
+            listeners = await nursery.start(serve_tcp)
+            port = listeners[0].socket.getsockname()[1]
+            _logger.info("server.started", host=self._settings.host, port=port)
+            task_status.started(port)
+
+    async def drain(self) -> None:
+        """Take no new calls, let those in progress end, and hang up what is left after the grace period."""
+        self._is_draining = True
+        _logger.info("server.draining", active_calls=self.switchboard.active_calls)
+        with trio.move_on_after(DRAIN_WITHIN_S):
+            await self.switchboard.drain()
+        self.switchboard.end_all()
+        await self.switchboard.drain()
+        _logger.info("server.stopped")
+
+    def _admit(self, head: RequestHead) -> int | None:
+        """Whether a media upgrade may come in: None, or the status that refuses it."""
+        if self._is_draining:
+            return 503
+        if self._signature and not self._signature.websocket(head.target, head.header("x-twilio-signature")):
+            return 403
+        return None
+
+    def _reasons_not_ready(self) -> list[str]:
+        return ["The server is draining: it ends when its last call does."] if self._is_draining else []
+
+    async def _measure_lag(self) -> None:
+        """How late a timer fires: what everybody in this process waits for everybody else."""
+        while True:
+            due_at = trio.current_time() + LAG_EVERY_S
+            await trio.sleep_until(due_at)
+            self.totals.loop_lag_ms = (trio.current_time() - due_at) * 1000
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal ends it: what `tautline serve` does."""
+    for warning in settings.warnings():
+        _logger.warning("settings.incomplete", consequence=warning)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    trio.run(_run_until_signalled, settings)
+
+
+async def _run_until_signalled(settings: Settings) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            base = await _open_simulator(nursery) if settings.uses_simulator else ""
+            server = Server(settings, LineLog(), base)
+            await nursery.start(server.run)
+            gc.freeze()  # what lives as long as the process need not be looked at by every collection
+            await anext(aiter(signals))
+            nursery.start_soon(_drain_then, server, nursery.cancel_scope.cancel)
+            await anext(aiter(signals))  # a second signal forces
+            nursery.cancel_scope.cancel()
+
+
+async def _drain_then(server: Server, stop: Callable[[], None]) -> None:
+    await server.drain()
+    stop()
+
+
+async def _open_simulator(nursery: trio.Nursery) -> str:
+    from tautline.simulate import start_simulator  # only who asks for the simulator loads it
+
+    base: str = await nursery.start(start_simulator)
+    return base
+
+
+def _signature(settings: Settings) -> TwilioSignature | None:
+    if settings.twilio_auth_token is None:
+        return None
+    return TwilioSignature(settings.twilio_auth_token, settings.public_url)

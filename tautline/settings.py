@@ -1,0 +1,373 @@
+"""Settings: everything that is configured from outside, in one frozen struct, read once at the start.
+
+The environment and a `.env` file go in; `Settings` or one `SettingsError` comes out. Whoever needs a setting is handed
+its value; nothing else in the house reads the environment. What each variable means stands once, in `DOCUMENTED`:
+`.env.example`, the table of `tautline settings` and the error messages are all made from it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from relay import Persona
+from tautline import env_file as dotenv
+
+SIMULATOR = "simulator"  # OPENAI_REALTIME_URL: the built-in one
+
+Word = Annotated[str, msgspec.Meta(pattern=r"\A[\x21-\x7e]+\Z", max_length=500)]  # it travels in headers and URLs
+Prose = Annotated[str, msgspec.Meta(max_length=20_000)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. Attributes: problems, one sentence each; none shows a value."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(("These settings need your attention:", *(f"  - {each}" for each in problems))))
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    """What DOCUMENTED describes, checked. Its repr masks secrets, so that no traceback or log line can show one."""
+
+    host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104  Twilio must get in
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5050
+    public_url: str | None = None  # without a trailing slash, without a default port
+    openai_api_key: Word | None = None
+    openai_realtime_url: str = "wss://api.openai.com/v1/realtime"
+    openai_realtime_model: Word = "gpt-realtime-2.1"
+    voice: Word = "marin"
+    instructions: Prose = "You are a friendly assistant on the telephone. Answer in one or two short sentences."
+    greeting: Prose = ""
+    twilio_account_sid: Annotated[str, msgspec.Meta(pattern=r"\AAC[0-9a-fA-F]{32}\Z")] | None = None
+    twilio_auth_token: Word | None = None
+    database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
+    redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_dir: Path | None = None
+    tautline_env: Literal["development", "production"] = "development"
+
+    @property
+    def is_production(self) -> bool:
+        """Whether what is missing stops the start, instead of being switched off with a warning."""
+        return self.tautline_env == "production"
+
+    @property
+    def uses_simulator(self) -> bool:
+        """Whether the built-in simulator stands in for OpenAI."""
+        return self.openai_realtime_url == SIMULATOR
+
+    def realtime_url(self, base: str = "") -> str:
+        """Where a realtime session is opened, model included. base: where the built-in simulator listens, if it does.
+
+        Raises: ValueError when the built-in simulator is chosen and its base is not given.
+        """
+        if self.uses_simulator and not base:
+            raise ValueError("the built-in simulator's address is only known once it listens")
+        return f"{base or self.openai_realtime_url}?model={quote(self.openai_realtime_model, safe='')}"
+
+    def persona(self) -> Persona:
+        """Who answers, as far as the environment says."""
+        return Persona(instructions=self.instructions, voice=self.voice, greeting=self.greeting)
+
+    def warnings(self) -> list[str]:
+        """What is switched off or open because of a missing setting, one loud sentence each; [] when all is well."""
+        return [sentence for applies, sentence in _WARNINGS if applies(self)]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{row.variable}={row.show(self)}' for row in DOCUMENTED)})"
+
+    def __rich_repr__(self) -> Any:  # rich's protocol; the struct's own would show the secrets
+        for row in DOCUMENTED:
+            yield row.variable, row.show(self)
+
+
+class Documented(msgspec.Struct, frozen=True, kw_only=True):
+    """One variable: what it means, what it must be, an example, and how much of its value may be shown."""
+
+    variable: str
+    meaning: str
+    must_be: str
+    example: str
+    secrecy: Literal["open", "secret", "password inside"] = "open"
+
+    def value(self, settings: Settings) -> str:
+        """The setting as text, unmasked; "" when unset."""
+        value = getattr(settings, self.variable.lower())
+        return "" if value is None else str(value)
+
+    def show(self, settings: Settings) -> str:
+        """The setting as a person may see it; "" when unset."""
+        value = self.value(settings)
+        if not value or self.secrecy == "open":
+            return value
+        return _without_password(value) if self.secrecy == "password inside" else _ending(value)
+
+
+DOCUMENTED: tuple[Documented, ...] = (
+    Documented(
+        variable="TAUTLINE_ENV",
+        meaning="In production the server refuses to start without its keys; in development it warns and starts.",
+        must_be="development or production",
+        example="production",
+    ),
+    Documented(
+        variable="HOST",
+        meaning="The address to listen on; 0.0.0.0 means every IPv4 address of the machine.",
+        must_be="an IP address or a host name",
+        example="127.0.0.1",
+    ),
+    Documented(
+        variable="PORT",
+        meaning="The one port of calls and web pages; 0 takes any free one.",
+        must_be="a whole number from 0 to 65535",
+        example="5050",
+    ),
+    Documented(
+        variable="PUBLIC_URL",
+        meaning="Where Twilio reaches this server from outside; its signatures cover this address.",
+        must_be="https:// (in development also http://) and a host name, without user, path or query",
+        example="https://relay.example.com",
+    ),
+    Documented(
+        variable="OPENAI_API_KEY",
+        meaning="The key of the OpenAI project that pays for the calls.",
+        must_be="the key as OpenAI shows it, without spaces",
+        example="sk-proj-...",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="OPENAI_REALTIME_URL",
+        meaning="The Realtime API; ws:// is for local use, and the word simulator means the built-in one.",
+        must_be="wss:// (in development also ws:// or the word simulator) and a host, without user or query",
+        example="wss://api.openai.com/v1/realtime",
+    ),
+    Documented(
+        variable="OPENAI_REALTIME_MODEL",
+        meaning="The model that speaks.",
+        must_be="a model's name, without spaces",
+        example="gpt-realtime-2.1",
+    ),
+    Documented(
+        variable="VOICE",
+        meaning="The voice it speaks with.",
+        must_be="a voice's name, without spaces",
+        example="marin",
+    ),
+    Documented(
+        variable="INSTRUCTIONS",
+        meaning="What the model is told about its task.",
+        must_be="a text of at most 20000 characters",
+        example='"You answer the telephone of a pizzeria."',
+    ),
+    Documented(
+        variable="GREETING",
+        meaning="What the agent says first; empty lets the caller begin.",
+        must_be="a text of at most 20000 characters",
+        example='"Good evening, this is Da Mario."',
+    ),
+    Documented(
+        variable="TWILIO_ACCOUNT_SID",
+        meaning="The Twilio account that places outgoing calls.",
+        must_be="AC and 32 hexadecimal digits",
+        example="AC0123456789abcdef0123456789abcdef",
+    ),
+    Documented(
+        variable="TWILIO_AUTH_TOKEN",
+        meaning="The account's primary auth token; it proves that a request is Twilio's.",
+        must_be="the token as Twilio's console shows it, without spaces",
+        example="00112233445566778899aabbccddeeff",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="DATABASE_URL",
+        meaning="Where personas and call records are kept.",
+        must_be="a sqlite:// or postgresql:// address",
+        example="postgresql://tautline:password@db/tautline",
+        secrecy="password inside",
+    ),
+    Documented(
+        variable="REDIS_URL",
+        meaning="Shares jobs and rate limits between several machines.",
+        must_be="a redis://, rediss:// or unix:// address",
+        example="redis://:password@redis:6379/0",
+        secrecy="password inside",
+    ),
+    Documented(
+        variable="LOG_LEVEL",
+        meaning="How much is logged.",
+        must_be="debug, info, warning or error",
+        example="debug",
+    ),
+    Documented(
+        variable="LOG_DIR",
+        meaning="A directory for JSON log files, beside what goes to the standard error output.",
+        must_be="a directory's path",
+        example="/var/log/tautline",
+    ),
+)
+
+_NEEDED_IN_PRODUCTION = ("PUBLIC_URL", "OPENAI_API_KEY", "TWILIO_AUTH_TOKEN")
+
+_WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
+    (
+        lambda settings: settings.twilio_auth_token is None,
+        "TWILIO_AUTH_TOKEN is not set: signatures are NOT CHECKED, and whoever reaches this port can start calls.",
+    ),
+    (
+        lambda settings: settings.twilio_auth_token is not None and settings.public_url is None,
+        "PUBLIC_URL is not set: signatures cannot be verified, so every request of Twilio's is REFUSED.",
+    ),
+    (
+        lambda settings: settings.twilio_auth_token is None and settings.public_url is None,
+        "PUBLIC_URL is not set: the media stream's address is guessed from each request's Host header.",
+    ),
+    (
+        lambda settings: settings.openai_api_key is None and settings.openai_realtime_url.startswith("wss://"),
+        "OPENAI_API_KEY is not set: OpenAI will refuse every call. OPENAI_REALTIME_URL=simulator works without a key.",
+    ),
+    (
+        lambda settings: settings.uses_simulator,
+        "OPENAI_REALTIME_URL=simulator: callers talk to the built-in simulator, not to a model.",
+    ),
+    (
+        lambda settings: (
+            settings.openai_realtime_url.startswith("ws://") and not _is_local(settings.openai_realtime_url)
+        ),
+        "OPENAI_REALTIME_URL is ws://: calls and the API key travel unencrypted to another machine.",
+    ),
+)
+
+
+def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    """Read and check all settings. The environment wins over the file; an empty value means unset.
+
+    A variable that is set but empty in the environment also hides the file's: that is how to switch one off for once.
+
+    Args: environ, usually os.environ; env_file, a `.env` file that must exist, or None.
+    Raises: SettingsError, once, with everything that is wrong.
+    """
+    texts = {**_read_env_file(env_file), **environ}
+    accepted: dict[str, Any] = {}
+    problems: list[str] = []
+    for row in DOCUMENTED:
+        text = texts.get(row.variable, "").strip()
+        if text:
+            try:
+                accepted[row.variable] = _accept(row.variable, text)
+            except ValueError:  # msgspec.ValidationError is one; its text may quote the value, ours does not
+                problems.append(f"{row.variable} must be {row.must_be}, for example {row.variable}={row.example}")
+    if accepted.get("TAUTLINE_ENV") == "production":
+        problems += _missing_in_production(accepted, texts)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return msgspec.convert(accepted, Settings, dec_hook=_to_path)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every variable with its meaning, an example and its default."""
+    parts = [
+        "# Copy this file to .env and fill in what you need. Empty means unset; the environment wins over the file.\n"
+    ]
+    for row in DOCUMENTED:
+        secret = " Secret." if row.secrecy != "open" else ""
+        needed = " Needed in production." if row.variable in _NEEDED_IN_PRODUCTION else ""
+        parts.append(
+            f"# {row.meaning}{needed}{secret}\n"
+            f"# It must be {row.must_be}. Example: {row.variable}={row.example}\n"
+            f"{row.variable}={dotenv.quote(row.value(Settings()))}\n"
+        )
+    return "\n".join(parts)
+
+
+def _read_env_file(env_file: Path | None) -> dict[str, str]:
+    if env_file is None:
+        return {}
+    try:
+        return dotenv.parse(env_file.read_text(encoding="utf-8"))
+    except dotenv.EnvFileError as error:
+        raise SettingsError(tuple(f"{env_file}, {problem}" for problem in error.problems)) from None
+    except UnicodeDecodeError:
+        raise SettingsError((f"{env_file} is not UTF-8 text",)) from None
+    except OSError as error:
+        raise SettingsError((f"{env_file} cannot be read: {error.strerror}",)) from None
+
+
+def _accept(variable: str, text: str) -> object:
+    """The variable's value. Raises ValueError if the text does not fit."""
+    text.encode()  # an environment that is not UTF-8 arrives with surrogates: UnicodeEncodeError is a ValueError
+    normalise = _NORMALISE.get(variable)
+    field_type = _FIELD_TYPES[variable]
+    return msgspec.convert(normalise(text) if normalise else text, field_type, strict=False, dec_hook=_to_path)
+
+
+def _missing_in_production(accepted: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
+    problems = [
+        f"{row.variable} is not set, and production needs it: {row.must_be}, for example {row.variable}={row.example}"
+        for row in DOCUMENTED
+        if row.variable in _NEEDED_IN_PRODUCTION and not texts.get(row.variable, "").strip()
+    ]
+    for variable, scheme, example in (
+        ("PUBLIC_URL", "https://", "https://relay.example.com"),
+        ("OPENAI_REALTIME_URL", "wss://", Settings().openai_realtime_url),
+    ):
+        if not accepted.get(variable, scheme).startswith(scheme):
+            problems.append(f"{variable} must begin with {scheme} in production, for example {variable}={example}")
+    return problems
+
+
+def _public_url(text: str) -> str:
+    """`scheme://host[:port]`, the host as it was written: Twilio signs what its console says, letter by letter.
+
+    No IPv6 address, because Twilio's own library cannot take the port off one.
+    """
+    found = re.fullmatch(r"(https?)://([A-Za-z0-9._-]+)(?::([1-9][0-9]{0,4}))?/?", text)
+    if found is None or int(found[3] or 0) > 65535:
+        raise ValueError
+    port = int(found[3] or 0)
+    return f"{found[1]}://{found[2]}" + (f":{port}" if port not in (0, 80 if found[1] == "http" else 443) else "")
+
+
+def _realtime_url(text: str) -> str:
+    """`ws[s]://host[:port][/path]`. The query is ours: the model's name goes there."""
+    if text != SIMULATOR and not re.fullmatch(
+        r"wss?://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^?#@\s]*)?", text
+    ):
+        raise ValueError
+    return text
+
+
+def _to_path(_: type, text: Any) -> Path:
+    return Path(text)
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _ending(secret: str) -> str:
+    # The last four of a long key tell two keys apart; of a short one they would tell too much.
+    return f"set, ends in {secret[-4:]}" if len(secret) >= 20 else "set"
+
+
+def _without_password(url: str) -> str:
+    # Up to the last @, because a password that should have been percent-encoded may hold an @, a / or a #.
+    user_masked = re.sub(r"(?s)\A([^:]+://[^:/?#@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?s)\?.*", "?***", user_masked)
+
+
+_FIELD_TYPES = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}
+_NORMALISE: dict[str, Callable[[str], str]] = {
+    "PUBLIC_URL": _public_url,
+    "OPENAI_REALTIME_URL": _realtime_url,
+    "LOG_LEVEL": str.lower,
+    "TAUTLINE_ENV": str.lower,
+}

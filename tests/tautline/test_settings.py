@@ -1,0 +1,254 @@
+"""Settings: what may be configured, what is refused and how it is said, and that no secret is ever shown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.pretty import pretty_repr
+
+from relay import Persona
+from tautline import env_file
+from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
+
+KEY = "sk-proj-0123456789abcdefghijklmnop"
+TOKEN = "00112233445566778899aabbccddeeff"
+PRODUCTION = {
+    "TAUTLINE_ENV": "production",
+    "PUBLIC_URL": "https://relay.example.com",
+    "OPENAI_API_KEY": KEY,
+    "TWILIO_AUTH_TOKEN": TOKEN,
+}
+
+
+def load(**environ: str) -> Settings:
+    return load_settings(environ, None)
+
+
+def problems(environ: Mapping[str, str], file: Path | None = None) -> str:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(environ, file)
+    return str(raised.value)
+
+
+def test_nothing_set_is_a_development_server_with_the_documented_defaults() -> None:
+    found = load()
+    assert (found.host, found.port, found.tautline_env) == ("0.0.0.0", 5050, "development")
+    assert found.openai_realtime_url == "wss://api.openai.com/v1/realtime"
+    assert (found.openai_realtime_model, found.voice, found.log_level) == ("gpt-realtime-2.1", "marin", "info")
+    assert (found.public_url, found.openai_api_key, found.twilio_auth_token, found.log_dir) == (None,) * 4
+
+
+def test_values_arrive_in_their_types() -> None:
+    found = load(PORT="0", LOG_DIR="/var/log/tautline", LOG_LEVEL="DEBUG", VOICE="cedar")
+    assert (found.port, found.log_dir, found.log_level) == (0, Path("/var/log/tautline"), "debug")
+
+
+def test_the_environment_wins_over_the_file_and_empty_means_unset(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=6000\nVOICE=cedar\nGREETING=Hello\nHOST=\n")
+    found = load_settings({"PORT": "7000", "VOICE": "", "UNRELATED": "x"}, file)
+    assert (found.port, found.voice, found.greeting, found.host) == (7000, "marin", "Hello", "0.0.0.0")
+
+
+def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_value() -> None:
+    message = problems({"PORT": "sk-secret", "LOG_LEVEL": "loud-secret", "TWILIO_ACCOUNT_SID": "AC-secret"})
+    for variable, example_of_it in (("PORT", "5050"), ("LOG_LEVEL", "debug"), ("TWILIO_ACCOUNT_SID", "AC0123")):
+        assert f"{variable} must be" in message
+        assert f"{variable}={example_of_it}" in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "-1"),
+        ("PORT", "65536"),
+        ("PORT", "5050.5"),
+        ("HOST", "two words"),
+        ("PUBLIC_URL", "relay.example.com"),
+        ("PUBLIC_URL", "ftp://relay.example.com"),
+        ("PUBLIC_URL", "https://relay.example.com/voice"),
+        ("PUBLIC_URL", "https://relay.example.com/?tenant=1"),
+        ("PUBLIC_URL", "https://user@relay.example.com"),
+        ("PUBLIC_URL", "https://relay.example.com:0"),
+        ("PUBLIC_URL", "https://relay.example.com:99999"),
+        ("PUBLIC_URL", "https://[::1]"),
+        ("PUBLIC_URL", "https://relay.example.com\n.evil.example"),
+        ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),
+        ("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime?model=x"),
+        ("OPENAI_REALTIME_URL", "wss://key@api.openai.com/v1/realtime"),
+        ("OPENAI_API_KEY", "two words"),
+        ("OPENAI_API_KEY", "nön-ascii"),
+        ("TWILIO_AUTH_TOKEN", "line\nbreak"),
+        ("TWILIO_ACCOUNT_SID", "SK0123456789abcdef0123456789abcdef"),
+        ("DATABASE_URL", "mysql://db"),
+        ("REDIS_URL", "localhost:6379"),
+        ("LOG_LEVEL", "loud"),
+        ("TAUTLINE_ENV", "staging"),
+        ("INSTRUCTIONS", "x" * 20_001),
+        ("INSTRUCTIONS", "not utf-8: \udcff"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_start(variable: str, value: str) -> None:
+    assert f"{variable} must be" in problems({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("given_url", "kept"),
+    [
+        ("https://relay.example.com/", "https://relay.example.com"),
+        ("https://Relay.Example.com", "https://Relay.Example.com"),
+        ("https://relay.example.com:443", "https://relay.example.com"),
+        ("https://relay.example.com:8443/", "https://relay.example.com:8443"),
+        ("http://127.0.0.1:5050", "http://127.0.0.1:5050"),
+        ("http://localhost:80", "http://localhost"),
+    ],
+)
+def test_the_public_address_is_kept_as_twilio_signs_it(given_url: str, kept: str) -> None:
+    assert load(PUBLIC_URL=given_url).public_url == kept
+
+
+def test_production_names_everything_it_misses() -> None:
+    message = problems({"TAUTLINE_ENV": "production"})
+    for variable in ("PUBLIC_URL", "OPENAI_API_KEY", "TWILIO_AUTH_TOKEN"):
+        assert f"{variable} is not set, and production needs it" in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PUBLIC_URL", "http://relay.example.com"),
+        ("OPENAI_REALTIME_URL", "ws://10.0.0.1/v1/realtime"),
+        ("OPENAI_REALTIME_URL", "simulator"),
+    ],
+)
+def test_production_takes_only_encrypted_addresses(variable: str, value: str) -> None:
+    assert f"{variable} must begin with" in problems({**PRODUCTION, variable: value})
+
+
+def test_complete_production_settings_have_nothing_to_warn_about() -> None:
+    found = load_settings(PRODUCTION, None)
+    assert found.is_production
+    assert found.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "NOT CHECKED"),
+        ({}, "Host header"),
+        ({}, "OPENAI_API_KEY is not set"),
+        ({"TWILIO_AUTH_TOKEN": TOKEN}, "REFUSED"),
+        ({"OPENAI_REALTIME_URL": "simulator"}, "built-in simulator"),
+        ({"OPENAI_REALTIME_URL": "ws://10.0.0.1/"}, "unencrypted"),
+    ],
+)
+def test_development_says_what_is_switched_off(environ: dict[str, str], said: str) -> None:
+    assert [warning for warning in load_settings(environ, None).warnings() if said in warning]
+
+
+@pytest.mark.parametrize("local", ["ws://127.0.0.1:9000/v1/realtime", "ws://localhost/", "ws://[::1]:9000/"])
+def test_an_unencrypted_simulator_on_this_machine_is_no_matter(local: str) -> None:
+    assert not [warning for warning in load(OPENAI_REALTIME_URL=local).warnings() if "unencrypted" in warning]
+
+
+def test_no_way_of_printing_the_settings_shows_a_secret() -> None:
+    found = load_settings(
+        {
+            **PRODUCTION,
+            "DATABASE_URL": "postgresql://tautline:p4ss/w@rd#1@db.internal/tautline?sslpassword=hidden",
+            "REDIS_URL": "redis://:p4ssword@redis:6379/0",
+        },
+        None,
+    )
+    for printed in (repr(found), str(found), f"{found}", pretty_repr(found)):
+        for secret in (KEY, TOKEN, "p4ss", "rd#1", "hidden"):
+            assert secret not in printed
+        assert "set, ends in mnop" in printed
+        assert "postgresql://tautline:***@db.internal/tautline?***" in printed
+
+
+def test_a_short_secret_shows_nothing_but_that_it_is_set() -> None:
+    assert "OPENAI_API_KEY=set," in repr(load(OPENAI_API_KEY="short-key"))
+
+
+def test_the_persona_speaks_as_configured() -> None:
+    found = load(INSTRUCTIONS="Sell pizza.", VOICE="cedar", GREETING="Da Mario!")
+    assert found.persona() == Persona(instructions="Sell pizza.", voice="cedar", greeting="Da Mario!")
+
+
+def test_the_realtime_address_carries_the_model() -> None:
+    assert load().realtime_url() == "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"
+    simulated = load(OPENAI_REALTIME_URL="simulator", OPENAI_REALTIME_MODEL="a&b")
+    assert simulated.uses_simulator
+    assert simulated.realtime_url("ws://127.0.0.1:9/v1/realtime") == "ws://127.0.0.1:9/v1/realtime?model=a%26b"
+    with pytest.raises(ValueError, match="listens"):
+        simulated.realtime_url()
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    assert {row.variable for row in DOCUMENTED} == {field.encode_name for field in msgspec.structs.fields(Settings)}
+
+
+def test_the_example_file_is_what_the_settings_say() -> None:
+    shipped = (Path(__file__).parents[2] / ".env.example").read_text()
+    assert shipped == env_example(), "run: tautline settings --example > .env.example"
+    for row in DOCUMENTED:
+        assert row.meaning in shipped
+        assert f"\n{row.variable}={env_file.quote(row.value(Settings()))}\n" in shipped
+
+
+def test_the_example_file_as_it_stands_is_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(env_example())
+    assert load_settings({}, file) == Settings()
+
+
+def test_each_documented_example_is_accepted() -> None:
+    text = "\n".join(f"{row.variable}={row.example}" for row in DOCUMENTED)
+    assert load_settings(env_file.parse(text), None).is_production
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("NAME=value", "value"),
+        ("  export NAME = value  ", "value"),
+        ("NAME=value # a comment", "value"),
+        ("NAME=va#lue", "va#lue"),
+        ("NAME=", ""),
+        ("NAME= # only a comment", ""),
+        ("NAME='single $HOME \\n'", "single $HOME \\n"),
+        ('NAME="double # not a comment" # a comment', "double # not a comment"),
+        ('NAME="line\\nbreak \\"quoted\\" back\\\\slash"', 'line\nbreak "quoted" back\\slash'),
+        ("NAME=it's", "it's"),
+        ("NAME=a=b", "a=b"),
+    ],
+)
+def test_env_lines_are_read_as_people_write_them(line: str, value: str) -> None:
+    assert env_file.parse(f"# comment\n\n{line}\n") == {"NAME": value}
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"), include_characters="\n\t")))
+@example('back\\slash "quote" #hash \' $NAME')
+@settings(deadline=None)
+def test_what_is_quoted_is_read_back(value: str) -> None:
+    assert env_file.parse(f"NAME={env_file.quote(value)}") == {"NAME": value}
+
+
+def test_wrong_lines_are_all_named_by_number_and_never_quoted(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('PORT=1\nsecret words\nVOICE=\'secret\nHOST="a" secret\n')
+    message = problems({}, file)
+    for number in (2, 3, 4):
+        assert f"{file}, line {number}:" in message
+    assert "secret" not in message
+
+
+def test_a_file_that_is_not_there_or_not_text_is_said_plainly(tmp_path: Path) -> None:
+    assert "cannot be read" in problems({}, tmp_path / "missing.env")
+    (tmp_path / "binary.env").write_bytes(b"PORT=\xff\xfe")
+    assert "not UTF-8" in problems({}, tmp_path / "binary.env")
