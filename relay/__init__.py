@@ -6,7 +6,7 @@ from relay.persona import Persona, ServerVad
 from relay.pump import Pump
 from relay.switchboard import Switchboard
 from relay.totals import Totals
-from relay.upstream import Upstream, open_upstream
+from relay.upstream import Upstream, open_stream_line, open_upstream
 
 __all__ = [
     "MEDIA_PATH",
@@ -22,5 +22,6 @@ __all__ = [
     "Totals",
     "Upstream",
     "emit",
+    "open_stream_line",
     "open_upstream",
 ]

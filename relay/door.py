@@ -14,7 +14,7 @@ import trio
 from proto.errors import HandshakeError
 from proto.handshake import RequestHead, accept_upgrade, parse_request_head, refuse
 from relay.pump import Pump, PumpLine
-from relay.sockets import Line
+from relay.sockets import Line, StreamLine
 from relay.totals import Totals
 
 MEDIA_PATH = "/media-stream"
@@ -34,9 +34,12 @@ class ReplayedStream(trio.abc.HalfCloseableStream):
     `socket` is there for servers that ask who is on the line.
     """
 
-    def __init__(self, stream: trio.SocketStream, replay: bytes) -> None:
+    socket: trio.socket.SocketType  # only if the connection is a socket's
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream, replay: bytes) -> None:
         self._stream, self._replay = stream, replay
-        self.socket = stream.socket
+        if isinstance(stream, trio.SocketStream):
+            self.socket = stream.socket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See trio.abc.ReceiveStream."""
@@ -83,7 +86,7 @@ class Door:
         self._entry, self._pump, self._totals = entry, pump, totals
         self._reading = trio.CapacityLimiter(MAX_HEADS_AT_ONCE)
 
-    async def handle(self, stream: trio.SocketStream) -> None:
+    async def handle(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Read what the connection wants, and hand it on."""
         try:
             async with stream:
@@ -93,7 +96,7 @@ class Door:
         except Exception:
             _logger.exception("door.connection_failed")
 
-    async def _sort(self, stream: trio.SocketStream) -> None:
+    async def _sort(self, stream: trio.abc.HalfCloseableStream) -> None:
         try:
             raw, head = await self._read_head(stream)
             if head.path != MEDIA_PATH:
@@ -106,12 +109,17 @@ class Door:
             await _turn_away(stream, error)
             return
         await stream.send_all(accepted)
-        sock = socket.socket(fileno=stream.socket.detach())
-        sock.setblocking(False)
-        with sock:
+        if isinstance(stream, trio.SocketStream):
+            await self._carry_on_pump(stream, received)
+        else:
+            await self._entry.carry(StreamLine(stream, received))
+
+    async def _carry_on_pump(self, stream: trio.SocketStream, received: bytes) -> None:
+        with socket.socket(fileno=stream.socket.detach()) as sock:
+            sock.setblocking(False)
             await self._entry.carry(PumpLine(self._pump, sock, received))
 
-    async def _read_head(self, stream: trio.SocketStream) -> tuple[bytes, RequestHead]:
+    async def _read_head(self, stream: trio.abc.ReceiveStream) -> tuple[bytes, RequestHead]:
         """All bytes read so far, and the head they begin with.
 
         Raises: HandshakeError with the status to answer.
@@ -139,12 +147,12 @@ class Door:
         return accept_upgrade(head), raw[raw.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
 
 
-async def _read_until_blank_line(stream: trio.SocketStream) -> bytes:
+async def _read_until_blank_line(stream: trio.abc.ReceiveStream) -> bytes:
     raw = b""
     while _END_OF_HEAD not in raw:
         if len(raw) > MAX_HEAD_BYTES:
             raise HandshakeError(f"the request head is longer than {MAX_HEAD_BYTES} bytes", status=431)
-        data = await stream.receive_some(READ_BYTES)
+        data = bytes(await stream.receive_some(READ_BYTES))
         if not data:
             raise HandshakeError("the connection ended before its request", status=400)
         raw += data
@@ -153,7 +161,7 @@ async def _read_until_blank_line(stream: trio.SocketStream) -> bytes:
     return raw
 
 
-async def _turn_away(stream: trio.SocketStream, error: HandshakeError) -> None:
+async def _turn_away(stream: trio.abc.HalfCloseableStream, error: HandshakeError) -> None:
     """Answer, then read on for a moment: closing on unread bytes would reset the connection and lose the answer."""
     with trio.move_on_after(GOODBYE_WITHIN_S):
         await stream.send_all(refuse(error.status or 400, error.detail))

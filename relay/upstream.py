@@ -13,7 +13,7 @@ import trio
 from proto.errors import HandshakeError
 from proto.handshake import ClientHandshake
 from relay.pump import Pump, PumpLine
-from relay.sockets import Line
+from relay.sockets import Line, StreamLine
 
 CONNECT_WITHIN_S = 10.0  # all three handshakes together
 HANDSHAKE_READ_BYTES = 16 * 1024
@@ -51,6 +51,19 @@ async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> 
         yield PumpLine(pump, sock, received)
 
 
+async def open_stream_line(upstream: Upstream, stream: trio.abc.Stream) -> Line:
+    """The same over a stream that is open already, for tests in memory and where there is nothing to select on.
+
+    Raises: HandshakeError when it refuses, or breaks off.
+    """
+    handshake = _handshake(upstream)
+    await stream.send_all(handshake.request())
+    while True:
+        received = _followed(handshake, bytes(await stream.receive_some(HANDSHAKE_READ_BYTES)))
+        if received is not None:
+            return StreamLine(stream, received)
+
+
 async def _connect(upstream: Upstream, tls: ssl.SSLContext) -> tuple[socket.socket, bytes]:
     """An open WebSocket as a non-blocking socket, and the bytes that followed its handshake."""
     url = urlsplit(upstream.url)
@@ -64,9 +77,7 @@ async def _connect(upstream: Upstream, tls: ssl.SSLContext) -> tuple[socket.sock
         if is_tls:
             sock = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
             await _until_done(sock, sock.do_handshake)
-        target = f"{url.path or '/'}?{url.query}"
-        handshake = ClientHandshake(url.netloc.rpartition("@")[2], target, upstream.headers)
-        return sock, await _shake_hands(sock, handshake)
+        return sock, await _shake_hands(sock, _handshake(upstream))
     except BaseException:
         sock.close()
         raise
@@ -76,12 +87,21 @@ async def _shake_hands(sock: socket.socket, handshake: ClientHandshake) -> bytes
     # A request of some hundred bytes always fits into the buffer of a new socket.
     await _until_done(sock, lambda: sock.sendall(handshake.request()))
     while True:
-        data = await _until_done(sock, lambda: sock.recv(HANDSHAKE_READ_BYTES))
-        if not data:
-            raise HandshakeError("OpenAI closed the connection during the handshake")
-        received = handshake.receive(data)
+        received = _followed(handshake, await _until_done(sock, lambda: sock.recv(HANDSHAKE_READ_BYTES)))
         if received is not None:
             return received
+
+
+def _handshake(upstream: Upstream) -> ClientHandshake:
+    url = urlsplit(upstream.url)
+    return ClientHandshake(url.netloc, f"{url.path or '/'}?{url.query}", upstream.headers)
+
+
+def _followed(handshake: ClientHandshake, data: bytes) -> bytes | None:
+    """What followed the handshake once it is complete."""
+    if not data:
+        raise HandshakeError("OpenAI closed the connection during the handshake")
+    return handshake.receive(data)
 
 
 async def _until_done(sock: socket.socket, action: Callable[[], T]) -> T:
