@@ -1,0 +1,5 @@
+"""`python -m tautline`: the same as the installed command."""
+
+from tautline.cli import main
+
+main()
