@@ -75,7 +75,7 @@ class CallSession:
         self._step(Abort("shutdown"), trio.current_time())
 
     async def _carry(self, line: Line) -> None:
-        async with line.attach(self._twilio, self._fail), trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as self._nursery, line.attach(self._twilio, self._fail):
             self._nursery.start_soon(self._watch_deadline)
             self._nursery.start_soon(self._watch_peers)
             await self._ended.wait()
@@ -85,9 +85,8 @@ class CallSession:
     async def _carry_upstream(self) -> None:
         try:
             async with self._connect() as line:
-                openai = MediaSocket("openai", self._on_openai)
-                async with line.attach(openai, self._fail):
-                    self._openai = openai
+                self._openai = MediaSocket("openai", self._on_openai)  # its first event may come with the handshake
+                async with line.attach(self._openai, self._fail):
                     await trio.sleep_forever()
         except (HandshakeError, OSError) as error:
             status = error.status if isinstance(error, HandshakeError) else None

@@ -228,6 +228,29 @@ async def test_a_call_whose_upstream_cannot_be_reached_ends() -> None:
     assert ended.reasons == ["openai_unreachable"]
 
 
+async def test_what_arrives_with_both_handshakes_is_not_lost() -> None:
+    """A quick peer's first message comes in the same packet as its upgrade, or as its 101."""
+    pump, (ours, theirs), (up_ours, up_theirs) = Pump(), socket.socketpair(), socket.socketpair()
+    ours.setblocking(False)
+    up_ours.setblocking(False)
+    phone, model = Phone(Role.CLIENT, theirs), Model(Role.SERVER, up_theirs)
+    start = {"event": "start", "streamSid": "MZ1", "start": {"streamSid": "MZ1", "callSid": "CA1"}}
+    created = {"type": "session.created", "session": {"id": "sess_1"}}
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Line]:
+        yield PumpLine(pump, up_ours, model.codec.text(json.dumps(created).encode()))
+
+    switchboard = Switchboard(Persona(instructions=""), connect=connect, call_log=Ended(), totals=Totals())
+    with ours, up_ours:
+        async with phone.stream, model.stream, trio.open_nursery() as nursery:
+            nursery.start_soon(pump.run)
+            line = PumpLine(pump, ours, phone.codec.text(json.dumps(start).encode()))
+            nursery.start_soon(switchboard.carry, line)
+            await model.wait_for("session.update")
+            nursery.cancel_scope.cancel()
+
+
 async def test_cancelling_everything_leaves_nothing_behind() -> None:
     before = _living()
     pump, totals, ended = Pump(), Totals(), Ended()
