@@ -113,6 +113,11 @@ class FrameCodec:
                 at = self._pass_to_wsproto(data, at, received)
         return received
 
+    @property
+    def owes_reply(self) -> bool:
+        """Whether `take_replies` has anything to give."""
+        return bool(self._pong_owed or self._close_owed)
+
     def take_replies(self) -> bytes:
         """The pong and the close frame that we owe the peer, to be written now; b"" when there is none.
 

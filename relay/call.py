@@ -33,6 +33,7 @@ from relay.turns import TurnClock
 START_WITHIN_S = 10.0  # from the socket's opening to Twilio's `start`
 CONFIGURE_WITHIN_S = 10.0  # from `start` to OpenAI's `session.updated`
 MAX_MALFORMED_IN_A_ROW = 20
+MAX_ACTIVE_RESPONSES = 64  # one speaks, a few may stand beside it; more means that their ends were lost
 MAX_MUTED_RESPONSES = 64  # strays of an interrupted response come within seconds; older ids may be forgotten
 MAX_UNKNOWN_KINDS_LOGGED = 16
 MAX_WORDS_ITEMS = 256
@@ -75,7 +76,7 @@ class Call:
         self._is_configured = False
         self._is_over = False
         self._events_made = 0  # client events with an id, so far
-        self._active: dict[str, bool] = {}  # responses being generated -> has audio
+        self._active: dict[str, None] = {}  # responses being generated, oldest first
         self._muted: OrderedDict[str, None] = OrderedDict()  # responses the caller has interrupted
         self._words: OrderedDict[str, str] = OrderedDict()  # what the agent says, by item, until it is heard
         self._malformed_in_a_row: Counter[Peer] = Counter()
@@ -101,6 +102,8 @@ class Call:
         """Decide what one event means. Once the call is over nothing means anything."""
         if self._is_over:
             return []
+        if self._malformed_in_a_row:
+            self._note_readable(event)
         match event:
             case twilio.Media():
                 return self._caller_frame(event, now)
@@ -122,8 +125,7 @@ class Call:
                 self._turns.asked(now)
                 return [log.CallerFellSilent(item_id=item_id)]
             case realtime.ResponseCreated(response=response):
-                self._active.setdefault(response.id, False)
-                return []
+                return self._response_created(response)
             case realtime.ResponseDone(response=response):
                 return self._response_done(response, now)
             case realtime.CallerTranscribed(item_id=item_id, transcript=words):
@@ -200,6 +202,7 @@ class Call:
             open_ms=(self._upstream_created_at - self._upstream_asked_at) * 1000,
             configure_ms=(now - self._upstream_created_at) * 1000,
             held_audio_ms=mulaw.duration_ms(len(held)),
+            lost_audio_ms=mulaw.duration_ms(self._caller.dropped_bytes),
         )
         return [ready, *self._append(held), *self._greet(now)]
 
@@ -210,7 +213,7 @@ class Call:
         return [realtime.CreateResponse(self._event_id("greet"), greeting_config(self._persona))]
 
     def _stop(self, event: twilio.Stop, now: float) -> list[Command]:
-        if event.stream_sid != self._stream_sid:
+        if not self._is_ours(event):
             return self._ignore("twilio", "other_stream")
         return self._end("caller_hung_up", now)
 
@@ -243,9 +246,8 @@ class Call:
     # The caller.
 
     def _caller_frame(self, event: twilio.Media, now: float) -> list[Command]:
-        if event.stream_sid != self._stream_sid:
+        if not self._is_ours(event):
             return self._ignore("twilio", "other_stream" if self._stream_sid else "media_before_start")
-        self._malformed_in_a_row["twilio"] = 0
         self._count_sequence(event.sequence_number)
         if event.media.track != "inbound":
             return self._ignore("twilio", "other_track")
@@ -255,7 +257,7 @@ class Call:
         return self._append(self._caller.frame(event.media, now))
 
     def _key_pressed(self, event: twilio.Dtmf) -> list[Command]:
-        if event.stream_sid != self._stream_sid or len(event.dtmf.digit) != 1:
+        if not self._is_ours(event) or len(event.dtmf.digit) != 1:
             return self._ignore("twilio", "bad_dtmf")
         self._count_sequence(event.sequence_number)
         return [log.KeyPressed(digit=event.dtmf.digit)]
@@ -275,7 +277,8 @@ class Call:
     def _agent_audio(self, event: realtime.AudioDelta, now: float) -> list[Command]:
         if not self._is_current(event) or not self._stream_sid:
             return self._ignore("openai", "stale_audio")
-        self._active[event.response_id] = True
+        if not event.delta:
+            return []  # nothing to hear, so nothing to cut later
         was_idle = not self._playout.is_sounding
         key = _key(event)
         outgoing = self._playout.push(key, event.delta, now)
@@ -293,7 +296,7 @@ class Call:
         return commands
 
     def _mark_echoed(self, event: twilio.Mark, now: float) -> list[Command]:
-        if event.stream_sid != self._stream_sid:
+        if not self._is_ours(event):
             return self._ignore("twilio", "other_stream")
         self._count_sequence(event.sequence_number)
         heard = self._playout.echo(event.mark.name, now)
@@ -308,9 +311,16 @@ class Call:
             self._words.popitem(last=False)
         return []
 
+    def _response_created(self, response: realtime.Response) -> list[Command]:
+        self._active[response.id] = None
+        if len(self._active) > MAX_ACTIVE_RESPONSES:
+            del self._active[next(iter(self._active))]  # its done was lost
+        return []
+
     def _response_done(self, response: realtime.Response, now: float) -> list[Command]:
-        if self._active.pop(response.id, None) is None:
+        if response.id not in self._active:
             return self._ignore("openai", "repeated_done")  # counted once already
+        del self._active[response.id]
         tokens = response.usage.total_tokens if response.usage else 0
         self._total_tokens += tokens
         ended = log.ResponseEnded(response_id=response.id, status=response.status, total_tokens=tokens)
@@ -371,6 +381,17 @@ class Call:
         if benign or (self._is_configured and error.code not in TERMINAL_ERROR_CODES):
             return [received]
         return [received, *self._end("openai_refused", now)]
+
+    def _note_readable(self, event: Event) -> None:
+        """A message that could be read ends its peer's row of malformed ones."""
+        if isinstance(event, twilio.Message):
+            del self._malformed_in_a_row["twilio"]
+        elif isinstance(event, realtime.ServerEvent | realtime.Unhandled):
+            del self._malformed_in_a_row["openai"]
+
+    def _is_ours(self, event: twilio.Media | twilio.Mark | twilio.Dtmf | twilio.Stop) -> bool:
+        """It belongs to our stream; before `start` there is none, whatever the message claims."""
+        return bool(self._stream_sid) and event.stream_sid == self._stream_sid
 
     def _malformed(self, event: Malformed, now: float) -> list[Command]:
         if event.peer == "twilio" and event.tag == "start":

@@ -66,7 +66,8 @@ class CallerAudio:
             self._expected_ms = None
             return b""
         expected_ms = self._expected_ms
-        self._expected_ms = body.timestamp + mulaw.duration_ms(len(body.payload))
+        # One frame out of order does not move the line's time back, or its successor would look late.
+        self._expected_ms = max(expected_ms or 0, body.timestamp + mulaw.duration_ms(len(body.payload)))
         if expected_ms is None or self._gap_filled:
             return b""
         gap_ms = body.timestamp - expected_ms

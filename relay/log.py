@@ -32,6 +32,7 @@ class UpstreamReady(LogEvent, frozen=True, kw_only=True, tag="upstream.configure
     open_ms: float
     configure_ms: float
     held_audio_ms: int  # caller audio that waited for it and is sent now
+    lost_audio_ms: int = 0  # caller audio that waited too long, the oldest
 
 
 class UpstreamFailed(LogEvent, frozen=True, kw_only=True, tag="upstream.failed"):
@@ -162,7 +163,8 @@ def emit(call_sid: str, event: LogEvent) -> None:
     fields = {name: _rounded(value) for name, value in msgspec.structs.asdict(event).items()}
     for name in event.private:
         fields[name] = f"({len(fields[name] or '')} characters)"
-    level = _LEVELS.get(type(event), logging.INFO)
+    is_benign = isinstance(event, ErrorReceived) and event.benign
+    level = logging.DEBUG if is_benign else _LEVELS.get(type(event), logging.INFO)
     _logger.log(level, str(event.__struct_config__.tag), call_sid=call_sid, **fields)
 
 

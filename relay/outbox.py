@@ -50,7 +50,7 @@ class Outbox:
         """The kernel took the first `nbytes` of the last `next_write`."""
         self.size_bytes -= nbytes
         self.bytes_written += nbytes
-        self._writing = self._writing[nbytes:]
+        self._writing = self._writing[nbytes:] if nbytes < len(self._writing) else b""
 
     def _take(self) -> bytes:
         if len(self._frames) == 1:

@@ -15,6 +15,7 @@ import msgspec
 from proto import mulaw
 
 MARK_EVERY_BYTES = 200 * mulaw.BYTES_PER_MS  # a mark at least every 200 ms: the resolution of the ledger
+MAX_SEGMENTS = 1000  # parts and stretches of parts; as for marks
 MAX_PENDING_MARKS = 3000  # ten minutes of audio; a peer that never echoes must not make us grow
 
 
@@ -79,6 +80,7 @@ class Playout:
         if not self._segments or self._segments[-1].key != key or not self._segments[-1].is_open:
             outgoing += self._pad_remainder(now)
             self._segments.append(_Segment(key, self._sent))
+            del self._segments[:-MAX_SEGMENTS]
         audio = self._remainder + audio
         whole = len(audio) - len(audio) % mulaw.FRAME_BYTES
         self._remainder = audio[whole:]
@@ -138,8 +140,10 @@ class Playout:
         if self._position(now) >= self._sent:
             self._anchor = (self._sent, now)  # the buffer was empty: these frames sound at once
         outgoing: list[Outgoing] = []
-        while frames:
-            chunk, frames = (frames[: MARK_EVERY_BYTES - self._unmarked], frames[MARK_EVERY_BYTES - self._unmarked :])
+        at = 0
+        while at < len(frames):  # by index: cutting off the front would copy a long delta once per mark
+            chunk = frames[at : at + MARK_EVERY_BYTES - self._unmarked]
+            at += len(chunk)
             self._sent += len(chunk)
             self._unmarked += len(chunk)
             outgoing.append(chunk)

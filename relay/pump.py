@@ -8,7 +8,7 @@ frame; that is where the speed comes from. A handler that raises fails its own c
 import selectors
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -52,7 +52,7 @@ class Pump:
         self._selector.register(sock, selectors.EVENT_READ, link)
         media.wake = link.wake
         try:
-            link.guarded(lambda: link.begin(received))
+            link.begin(received)
             yield
         finally:
             media.wake = lambda: None
@@ -63,13 +63,16 @@ class Pump:
         self._in_batch = True
         for key, ready in self._selector.select(0):
             link: _Link = key.data
-            if ready & selectors.EVENT_READ:
-                link.guarded(link.read)
-            if ready & selectors.EVENT_WRITE:
-                link.guarded(link.flush)
+            try:
+                if ready & selectors.EVENT_READ:
+                    link.read()
+                if ready & selectors.EVENT_WRITE:
+                    link.flush()
+            except Exception as error:  # of one call; it must not reach the pump
+                link.fail(error)
         dirty, self._dirty = self._dirty, []
         for link in dirty:
-            link.guarded(link.flush)
+            link.try_flush()
         self._in_batch = False
 
 
@@ -91,23 +94,30 @@ class _Link:
         if self._pump._in_batch:
             self._pump._dirty.append(self)
         else:
-            self.guarded(self.flush)
+            self.try_flush()
 
-    def guarded(self, action: Callable[[], None]) -> None:
-        """Let no error of one call reach the pump."""
+    def fail(self, error: Exception) -> None:
+        """An error of this call: take the socket out, and let the call know."""
+        self.detach()
+        self._on_failure(error)
+
+    def try_flush(self) -> None:
+        """Flush, where nobody else would catch an error."""
         try:
-            action()
+            self.flush()
         except Exception as error:
-            self.detach()
-            self._on_failure(error)
+            self.fail(error)
 
     def begin(self, received: bytes) -> None:
         """Take what arrived before we were attached: with the handshake, or inside the TLS layer."""
-        if received:
-            self._media.receive(received)
-        if self._is_tls:
-            self.read()
-        self.flush()
+        try:
+            if received:
+                self._media.receive(received)
+            if self._is_tls:
+                self.read()
+            self.flush()
+        except Exception as error:
+            self.fail(error)
 
     def read(self) -> None:
         """Hand on what the kernel has. TLS hides what it has decrypted from the selector, so it is read to its end."""
@@ -131,8 +141,8 @@ class _Link:
         self._is_dirty = False
         outbox = self._media.outbox
         try:
-            while self._is_attached and (data := outbox.next_write()):
-                outbox.written(self._sock.send(data))
+            while outbox.size_bytes and self._is_attached:
+                outbox.written(self._sock.send(outbox.next_write()))
         except _WOULD_BLOCK:
             self._want_write(True)
             return

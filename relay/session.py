@@ -6,6 +6,7 @@ awaited. When `run` returns nothing of the call is left, and nothing that goes w
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import assert_never
 
 import msgspec
@@ -50,7 +51,7 @@ class CallSession:
 
     def __init__(self, persona: Persona, *, connect: Connect, call_log: log.CallLog, totals: Totals) -> None:
         self._persona, self._connect, self._call_log, self._totals = persona, connect, call_log, totals
-        self._twilio = MediaSocket("twilio", self._on_twilio)
+        self._twilio = MediaSocket("twilio", partial(self._on_batch, "twilio", twilio.decode))
         self._openai: MediaSocket | None = None
         self._appends: list[bytes] = []  # caller audio of this batch, sent as one append
         self._hang_up: HangUp | None = None
@@ -68,11 +69,12 @@ class CallSession:
             _logger.error("call.failed", call_sid=self._call.call_sid, exc_info=group)
             self._abort("internal_error")
         finally:
+            self._abort("shutdown")  # only means something if we were cancelled
             self._totals.active_calls -= 1
 
     def end(self) -> None:
         """Hang up in an orderly way, because this process is going down."""
-        self._step(Abort("shutdown"), trio.current_time())
+        self._abort("shutdown")
 
     async def _carry(self, line: Line) -> None:
         async with trio.open_nursery() as self._nursery, line.attach(self._twilio, self._fail):
@@ -85,7 +87,8 @@ class CallSession:
     async def _carry_upstream(self) -> None:
         try:
             async with self._connect() as line:
-                self._openai = MediaSocket("openai", self._on_openai)  # its first event may come with the handshake
+                # Before it is attached: its first event may come with the handshake.
+                self._openai = MediaSocket("openai", partial(self._on_batch, "openai", realtime.decode))
                 async with line.attach(self._openai, self._fail):
                     await trio.sleep_forever()
         except (HandshakeError, OSError) as error:
@@ -130,33 +133,37 @@ class CallSession:
                 elif written == written_before and media.outbox.size_bytes:
                     self._fail(SlowConsumerError(media.peer, media.outbox.size_bytes))
                 before[media] = (received, written)
-                media.ping()
+                self._ping(media)
+
+    def _ping(self, media: MediaSocket) -> None:
+        try:
+            media.ping()
+        except SlowConsumerError as error:
+            self._fail(error)
 
     # From bytes to steps.
-
-    def _on_twilio(self, received: list[Received]) -> None:
-        self._on_batch("twilio", twilio.decode, received)
-
-    def _on_openai(self, received: list[Received]) -> None:
-        self._on_batch("openai", realtime.decode, received)
 
     def _on_batch(self, peer: Peer, decode: Callable[[bytes], Event], received: list[Received]) -> None:
         now = trio.current_time()
         for message in received:
-            event = _read(peer, decode, message)
-            if event is not None:
+            if type(message) is bytes:
+                try:
+                    event = decode(message)
+                except RemoteProtocolError as error:
+                    event = Malformed(peer, error.tag, error.detail)
                 self._step(event, now)
+            elif (rare := _event_of(peer, message)) is not None:
+                self._step(rare, now)
+                self._changed.set()
         self._flush_appends()
-        if isinstance(received[-1], Closed):
-            self._changed.set()
+        deadline = self._call.deadline
+        if deadline < self._timer.deadline:
+            self._timer.deadline = deadline
 
     def _step(self, event: Event, now: float) -> None:
         """One event in, all its commands out. No await in here."""
         for command in self._call.handle(event, now):
             self._dispatch(command, now)
-        deadline = self._call.deadline
-        if deadline < self._timer.deadline:
-            self._timer.deadline = deadline
 
     def _dispatch(self, command: Command, now: float) -> None:
         match command:
@@ -221,18 +228,18 @@ class CallSession:
             self._abort("internal_error")
 
     def _abort(self, reason: EndReason) -> None:
-        self._step(Abort(reason), trio.current_time())
+        """End the call whatever its decisions or its log say about that."""
+        try:
+            self._step(Abort(reason), trio.current_time())
+        except Exception:
+            _logger.exception("call.failed_while_ending", call_sid=self._call.call_sid)
         self._ended.set()
 
 
-def _read(peer: Peer, decode: Callable[[bytes], Event], message: Received) -> Event | None:
+def _event_of(peer: Peer, message: Received) -> Event | None:
+    """What a message other than text means to a call."""
     match message:
-        case bytes():
-            try:
-                return decode(message)
-            except RemoteProtocolError as error:
-                return Malformed(peer, error.tag, error.detail)
-        case Binary():
+        case bytes() | Binary():
             return Malformed(peer, "", "a binary message")
         case Closed(code=code, reason=reason):
             return SocketClosed(peer, code, reason)

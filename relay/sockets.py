@@ -15,6 +15,7 @@ from proto.errors import Peer, SlowConsumerError
 from proto.websocket import Closed, FrameCodec, Received, Role
 from relay.outbox import Outbox, OutboxFull
 
+FLUSH_WITHIN_S = 0.1  # for the last frames of a call whose session is over
 READ_BYTES = 64 * 1024
 MAX_TWILIO_MESSAGE_BYTES = 64 * 1024  # a frame of audio is well under 1 KiB
 MAX_OPENAI_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -40,8 +41,8 @@ class MediaSocket:
         """Take bytes from the line, hand on the messages in them, owe pongs and close frames."""
         self.bytes_received += len(data)
         received = self._codec.receive(data)
-        if replies := self._codec.take_replies():
-            self._put(replies, is_audio=False)
+        if self._codec.owes_reply:
+            self._put(self._codec.take_replies(), is_audio=False)
         if received:
             self._hand_on(received)
 
@@ -68,7 +69,8 @@ class MediaSocket:
             self._put(self._codec.close(code, reason), is_audio=False)
 
     def _hand_on(self, received: list[Received]) -> None:
-        self.is_closed = self.is_closed or isinstance(received[-1], Closed)
+        if type(received[-1]) is Closed:
+            self.is_closed = True
         self._on_batch(received)
 
     def _put(self, frame: bytes, *, is_audio: bool) -> None:
@@ -108,13 +110,18 @@ class StreamLine:
                 work.send_nowait(None)
 
         media.wake = wake
+        written = trio.Event()
         async with self._stream, trio.open_nursery() as nursery:
             nursery.start_soon(self._read, media, on_failure)
-            nursery.start_soon(self._write, media, waiting)
+            nursery.start_soon(self._write, media, waiting, written)
             try:
                 yield
             finally:
                 media.wake = _nothing
+                work.close()  # the writer ends once it has written what it was woken for: our goodbye
+                nursery.cancel_scope.shield = True
+                with trio.move_on_after(FLUSH_WITHIN_S):
+                    await written.wait()
                 nursery.cancel_scope.cancel()
 
     async def _read(self, media: MediaSocket, on_failure: OnFailure) -> None:
@@ -127,14 +134,16 @@ class StreamLine:
         except Exception as error:  # whatever a handler raises ends its own call
             on_failure(error)
 
-    async def _write(self, media: MediaSocket, waiting: trio.MemoryReceiveChannel[None]) -> None:
-        async for _ in waiting:
-            while data := media.outbox.next_write():
-                try:
+    async def _write(self, media: MediaSocket, waiting: trio.MemoryReceiveChannel[None], written: trio.Event) -> None:
+        try:
+            async for _ in waiting:
+                while data := media.outbox.next_write():
                     await self._stream.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return  # the reader notices, too
-                media.outbox.written(len(data))
+                    media.outbox.written(len(data))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the reader notices, too
+        finally:
+            written.set()
 
 
 async def _receive_some(stream: trio.abc.Stream) -> bytes:

@@ -4,7 +4,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,6 +31,9 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     def headers(self) -> Sequence[tuple[str, str]]:
         """What the upgrade carries. Never `OpenAI-Beta`: the service answers it with a refusal."""
         return (("Authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url)]  # without the key: rich would show it in tracebacks with local variables
 
     def __repr__(self) -> str:
         return f"Upstream(url={self.url!r})"  # without the key
