@@ -1,0 +1,334 @@
+"""What the caller has heard: single moments first, then the laws that hold in any conversation."""
+
+from copy import deepcopy
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.playout import MAX_PENDING_MARKS, Heard, Key, MarkName, Outgoing, Playout
+
+FRAME_BYTES = 160
+MARK_BYTES = 1600  # 200 ms
+A, B = Key("resp_1", "item_a", 0), Key("resp_2", "item_b", 0)
+
+
+def silence_of(nbytes: int) -> bytes:
+    return b"\xff" * nbytes
+
+
+def audio_in(outgoing: list[Outgoing]) -> bytes:
+    return b"".join(piece for piece in outgoing if isinstance(piece, bytes))
+
+
+def marks_in(outgoing: list[Outgoing]) -> list[str]:
+    return [piece.name for piece in outgoing if isinstance(piece, MarkName)]
+
+
+def if_stopped(playout: Playout, now: float) -> list[Heard]:
+    """What would be settled if the caller spoke now; the playout itself goes on."""
+    return deepcopy(playout).interrupt(now)
+
+
+def heard_ms(playout: Playout, now: float) -> list[int]:
+    return [part.heard_ms for part in if_stopped(playout, now)]
+
+
+# Frames and marks
+
+
+def test_audio_leaves_in_whole_frames_and_the_rest_waits() -> None:
+    playout = Playout()
+    sizes = [[len(piece) for piece in playout.push(A, bytes(n), 0.0) if isinstance(piece, bytes)] for n in (100, 100)]
+    assert sizes == [[], [160]]
+
+
+def test_the_end_of_a_part_is_padded_with_silence_and_marked() -> None:
+    playout = Playout()
+    assert playout.push(A, b"\x01" * 170, 0.0) == [b"\x01" * 160]
+    padded, end = playout.finish(A, 0.0)
+    assert padded == b"\x01" * 10 + silence_of(150)
+    assert isinstance(end, MarkName)
+
+
+def test_a_mark_follows_every_200_ms_however_the_audio_is_cut() -> None:
+    playout = Playout()
+    outgoing = [piece for size in (900, 700, 4000) for piece in playout.push(A, bytes(size), 0.0)]
+    assert [len(piece) if isinstance(piece, bytes) else "mark" for piece in outgoing] == [
+        *(800, 800, "mark"),
+        *(1600, "mark", 1600, "mark", 800),
+    ]
+
+
+def test_a_part_without_audio_has_no_end_mark() -> None:
+    assert Playout().finish(A, 0.0) == []
+
+
+def test_a_part_ends_once() -> None:
+    playout = Playout()
+    playout.push(A, bytes(320), 0.0)
+    assert len(marks_in(playout.finish(A, 0.0))) == 1
+    assert playout.finish(A, 0.0) == playout.finish_response("resp_1", 0.0) == []
+
+
+def test_the_end_of_a_response_ends_the_parts_that_did_not_say_so_themselves() -> None:
+    playout = Playout()
+    second = Key("resp_1", "item_a", 1)
+    playout.push(A, bytes(320), 0.0)
+    playout.push(second, bytes(200), 0.0)
+    outgoing = playout.finish_response("resp_1", 0.0)
+    assert audio_in(outgoing) == bytes(40) + silence_of(120)
+    playout.echo(marks_in(outgoing)[-1], 1.0)
+    assert not playout.is_sounding
+
+
+def test_a_late_delta_after_its_part_has_ended_still_sounds() -> None:
+    playout = Playout()
+    playout.push(A, bytes(160), 0.0)
+    playout.finish(A, 0.0)
+    assert audio_in(playout.push(A, b"\x05" * 160, 0.0)) == b"\x05" * 160
+    assert playout.is_sounding
+
+
+# The position heard
+
+
+def test_between_two_marks_the_position_runs_with_time() -> None:
+    playout = Playout()
+    first, _ = marks_in(playout.push(A, bytes(2 * MARK_BYTES), 10.0))
+    playout.echo(first, 10.2)
+    assert heard_ms(playout, 10.25) == [250]
+
+
+def test_the_position_waits_at_the_next_mark_that_has_not_come_back() -> None:
+    playout = Playout()
+    playout.push(A, bytes(2 * MARK_BYTES), 10.0)
+    assert heard_ms(playout, 15.0) == [200]
+
+
+def test_on_a_slow_line_the_position_runs_from_the_echo_and_not_from_the_sending() -> None:
+    playout = Playout()
+    first, _ = marks_in(playout.push(A, bytes(2 * MARK_BYTES), 10.0))
+    playout.echo(first, 10.32)  # 120 ms late
+    assert heard_ms(playout, 10.35) == [230]
+
+
+def test_an_echo_confirms_all_marks_before_it() -> None:
+    playout = Playout()
+    names = marks_in(playout.push(A, bytes(4 * MARK_BYTES), 0.0))
+    playout.echo(names[2], 0.6)
+    assert heard_ms(playout, 0.6) == [600]
+    assert playout.echo(names[0], 0.7) is None
+
+
+def test_a_pause_in_the_stream_is_not_taken_for_playing() -> None:
+    playout = Playout()
+    playout.push(A, bytes(800), 0.0)
+    playout.push(A, bytes(800), 5.0)  # the first 100 ms had sounded long ago
+    assert heard_ms(playout, 5.05) == [150]
+
+
+def test_padding_is_not_heard_as_speech() -> None:
+    playout = Playout()
+    playout.push(A, bytes(8), 0.0)
+    playout.finish(A, 0.0)
+    assert [(part.heard_ms, part.sent_ms, part.is_whole) for part in if_stopped(playout, 9.0)] == [(1, 1, True)]
+
+
+def test_a_part_queued_behind_another_is_not_heard_yet() -> None:
+    playout = Playout()
+    playout.push(A, bytes(MARK_BYTES), 0.0)
+    playout.finish(A, 0.0)
+    playout.push(B, bytes(MARK_BYTES), 0.0)
+    assert [(part.key, part.heard_ms) for part in if_stopped(playout, 0.15)] == [(A, 150), (B, 0)]
+
+
+def test_parts_that_take_turns_are_each_heard_as_far_as_they_sounded() -> None:
+    playout = Playout()
+    names = [name for key in (A, B, A) for name in marks_in(playout.push(key, bytes(MARK_BYTES), 0.0))]
+    playout.echo(names[1], 0.4)
+    assert [(part.key, part.heard_ms, part.sent_ms) for part in if_stopped(playout, 0.45)] == [
+        (A, 250, 400),
+        (B, 200, 200),
+    ]
+
+
+def test_a_part_heard_to_its_end_is_settled_by_its_end_mark() -> None:
+    playout = Playout()
+    playout.push(A, bytes(320), 0.0)
+    (end,) = marks_in(playout.finish(A, 0.0))
+    assert playout.echo(end, 0.05) == [Heard(A, heard_ms=40, sent_ms=40, is_whole=True)]
+    assert not playout.is_sounding
+    assert playout.interrupt(0.06) == []
+
+
+def test_a_part_that_may_go_on_is_not_settled_by_a_mark() -> None:
+    playout = Playout()
+    (name,) = marks_in(playout.push(A, bytes(MARK_BYTES), 0.0))
+    assert playout.echo(name, 0.2) == []
+
+
+# Interrupting
+
+
+def test_an_interrupt_forgets_what_was_waiting() -> None:
+    playout = Playout()
+    playout.push(A, b"\x01" * 170, 0.0)
+    playout.interrupt(0.0)
+    assert not playout.is_sounding
+    assert playout.push(B, b"\x02" * 160, 0.0) == [b"\x02" * 160]
+
+
+def test_marks_that_were_cleared_mean_nothing_when_they_come_back() -> None:
+    playout = Playout()
+    old = marks_in(playout.push(A, bytes(2 * MARK_BYTES), 0.0))
+    playout.interrupt(0.1)
+    playout.push(B, bytes(2 * MARK_BYTES), 1.0)
+    assert [playout.echo(name, 1.0) for name in old] == [None, None]
+    assert heard_ms(playout, 1.03) == [30]
+
+
+def test_an_unknown_mark_means_nothing() -> None:
+    assert Playout().echo("g0.1", 0.0) is None
+
+
+# A peer that never echoes
+
+
+def test_marks_that_never_come_back_are_forgotten_one_day() -> None:
+    playout = Playout()
+    audio = bytes(100 * MARK_BYTES)
+    names = [name for _ in range(MAX_PENDING_MARKS // 100 + 1) for name in marks_in(playout.push(A, audio, 0.0))]
+    assert playout.echo(names[0], 1.0) is None
+    assert playout.echo(names[-1], 1.0) == []
+
+
+def test_parts_that_are_never_confirmed_are_forgotten_one_day() -> None:
+    playout = Playout()
+    for part in range(MAX_PENDING_MARKS + 500):
+        playout.push(Key("resp_1", f"item_{part}", 0), bytes(FRAME_BYTES), 0.0)
+    assert len(playout.interrupt(1.0)) <= MAX_PENDING_MARKS
+
+
+# Laws
+
+
+class AnyConversation(RuleBasedStateMachine):
+    """Parts that come and go, echoes in order, pauses and interruptions, as they may happen on any call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.playout = Playout()
+        self.now = 1000.0
+        self.names: set[str] = set()  # of all marks ever
+        self.parts_begun = 0
+        self.settled: list[Key] = []
+        self.begin_stream()
+
+    def begin_stream(self) -> None:
+        self.part: Key | None = None  # the last one, while it is open
+        self.came_in = b""  # what the stream should be, padding at the end of each part included
+        self.went_out = b""
+        self.since_mark_bytes = 0
+        self.pending: list[tuple[str, int]] = []  # marks not echoed, and where in the stream they stand
+        self.unsettled: set[Key] = set()
+        self.finished: dict[Key, int] = {}  # the parts that are complete, and their bytes of audio
+        self.heard: dict[Key, int] = {}  # ms, when last looked
+
+    def take(self, outgoing: list[Outgoing]) -> None:
+        for piece in outgoing:
+            if isinstance(piece, MarkName):
+                assert piece.name not in self.names, "a mark's name is used once"
+                self.names.add(piece.name)
+                self.pending.append((piece.name, len(self.went_out)))
+                self.since_mark_bytes = 0
+            else:
+                assert piece
+                assert len(piece) % FRAME_BYTES == 0
+                self.went_out += piece
+                self.since_mark_bytes += len(piece)
+                assert self.since_mark_bytes <= MARK_BYTES
+
+    def pad(self) -> None:
+        self.came_in += silence_of(-len(self.came_in) % FRAME_BYTES)
+
+    @rule(audio=st.binary(min_size=1, max_size=50).map(lambda sample: sample * 97))
+    def a_part_begins(self, audio: bytes) -> None:
+        self.pad()
+        self.parts_begun += 1
+        self.part = Key(f"resp_{self.parts_begun // 3}", f"item_{self.parts_begun}", self.parts_begun % 2)
+        self.part_begins_at = len(self.came_in)
+        self.unsettled.add(self.part)
+        self.came_in += audio
+        self.take(self.playout.push(self.part, audio, self.now))
+
+    @precondition(lambda self: self.part)
+    @rule(audio=st.binary(min_size=1, max_size=400))
+    def the_part_goes_on(self, audio: bytes) -> None:
+        assert self.part
+        self.came_in += audio
+        self.take(self.playout.push(self.part, audio, self.now))
+
+    @precondition(lambda self: self.part)
+    @rule()
+    def the_part_ends(self) -> None:
+        assert self.part
+        self.finished[self.part] = len(self.came_in) - self.part_begins_at
+        self.pad()
+        self.take(self.playout.finish(self.part, self.now))
+        assert self.went_out == self.came_in
+        assert self.since_mark_bytes == 0, "the end of a part is marked"
+        self.part = None
+
+    @precondition(lambda self: self.pending)
+    @rule(skipped=st.integers(0, 3))
+    def a_mark_comes_back(self, skipped: int) -> None:
+        at = min(skipped, len(self.pending) - 1)
+        name, _ = self.pending[at]
+        del self.pending[: at + 1]
+        settled = self.playout.echo(name, self.now)
+        assert settled is not None
+        assert all(part.is_whole and part.sent_ms == self.finished[part.key] // 8 for part in settled)
+        self.settle(settled)
+
+    @rule(spent_s=st.floats(0.001, 3.0))
+    def time_passes(self, spent_s: float) -> None:
+        self.now += spent_s
+
+    @rule()
+    def the_caller_interrupts(self) -> None:
+        foreseen = if_stopped(self.playout, self.now)
+        assert self.playout.interrupt(self.now) == foreseen
+        self.settle(foreseen)
+        assert not self.unsettled, "an interrupt settles every part"
+        assert self.playout.interrupt(self.now) == []
+        assert not self.playout.is_sounding
+        self.begin_stream()
+
+    def settle(self, parts: list[Heard]) -> None:
+        for part in parts:
+            assert part.key not in self.settled, "a part is settled once"
+            self.settled.append(part.key)
+            self.unsettled.remove(part.key)
+
+    @invariant()
+    def what_came_in_goes_out_unchanged(self) -> None:
+        assert self.came_in.startswith(self.went_out)
+        assert len(self.came_in) - len(self.went_out) < FRAME_BYTES
+
+    @invariant()
+    def no_more_is_heard_than_can_be(self) -> None:
+        parts = if_stopped(self.playout, self.now)
+        assert all(0 <= part.heard_ms <= part.sent_ms for part in parts)
+        confirmed_at_most = self.pending[0][1] if self.pending else len(self.went_out)
+        assert sum(part.heard_ms for part in parts) <= confirmed_at_most // 8, "the position waits at the next mark"
+
+    @invariant()
+    def what_was_heard_stays_heard(self) -> None:
+        heard = {part.key: part.heard_ms for part in if_stopped(self.playout, self.now)}
+        assert all(heard[key] >= before for key, before in self.heard.items() if key in heard)
+        self.heard = heard
+
+
+TestAnyConversation = AnyConversation.TestCase
+TestAnyConversation.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
