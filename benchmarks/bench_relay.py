@@ -1,0 +1,314 @@
+"""CPU of the relay per 20 ms caller frame with its echo, at 50 calls, beside a relay written plainly on trio-websocket.
+
+Budget: at most a quarter of the plain relay's, in the same run. Prints both.
+Run: python -m benchmarks.bench_relay [--calls 50 --seconds 8 --rounds 3 --json --plot PATH]
+
+Each relay runs as a process of its own on one core; the calls, and the upstream that echoes, run here, on another. The
+relays take turns; of each, the round with the median cost stands for it. Only the steady window counts: starting,
+connecting and the warm-up are outside. The ratio is the claim; microseconds are one machine's on one day.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import trio
+
+from benchmarks.echo_upstream import open_echo_upstream
+from benchmarks.load import LoadReport, run_load
+from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
+from proto import mulaw
+
+CLAIM = "CPU per 20 ms caller frame with its echo is at most a quarter of a plain trio-websocket relay's"
+BUDGET = 0.25
+MIN_SECONDS, MAX_SECONDS = 1.0, 3600.0  # CPU is counted in ticks of 10 ms: shorter windows would measure those
+MAX_OTHERS = 0.1  # of the core; what else runs there cools the caches, and each wake-up costs more
+PACKAGES = ("tautline", "trio", "trio-websocket", "wsproto", "msgspec", "numpy")
+
+OURS = Relay(
+    name="tautline",  # started as its console script starts it
+    command=lambda _port, _upstream: [sys.executable, "-c", "from tautline.cli import main; main()", "serve"],
+    environment=lambda port, upstream: {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "OPENAI_REALTIME_URL": upstream,
+        "OPENAI_API_KEY": "bench",
+        "TAUTLINE_ENV": "development",
+        "GREETING": "",
+        "LOG_LEVEL": "warning",
+    },
+    ready_path="/health",
+)
+BASELINE = Relay(
+    name="plain trio-websocket",
+    command=lambda port, upstream: [
+        *(sys.executable, "-m", "benchmarks.baselines.trio_websocket_relay"),
+        *("--port", str(port), "--upstream", upstream),
+    ],
+    environment=lambda _port, _upstream: {},
+    ready_path=None,
+)
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """One relay in one round. *_us: CPU per frame and echo, tool_us the tool's own; p*_ms: round trip.
+
+    others: share of the relay's core that went to other work; late_p99_ms: how late the tool was to send. Both say
+    whether the machine had time for this.
+    """
+
+    relay: str
+    us: float
+    user_us: float
+    system_us: float
+    tool_us: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    others: float
+    late_p99_ms: float
+    frames: int
+    frames_lost: int
+    frames_altered: int
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What is printed as JSON. ours and baseline are each relay's median round."""
+
+    claim: str
+    ours_us: float
+    baseline_us: float
+    ratio: float
+    budget: float
+    within_budget: bool
+    calls: int
+    window_s: float
+    ours: Cost
+    baseline: Cost
+    rounds: tuple[Cost, ...]
+    problems: tuple[str, ...]
+    at: str
+    machine: str
+    versions: dict[str, str]
+
+
+class Round(msgspec.Struct, frozen=True):
+    """What one relay did in one round."""
+
+    cost: Cost
+    problems: tuple[str, ...]
+    is_spoilt: bool  # frames were lost, and the tool had not kept time
+
+
+class Options(argparse.Namespace):
+    """The command line."""
+
+    calls: int
+    seconds: float
+    rounds: int
+    json: bool
+    plot: Path | None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns its exit code: 1 when a relay did not run, or when the tool itself lost frames."""
+    options = _parse(arguments)
+    rounds: list[Round] = []
+    try:
+        rounds = trio.run(measure, options.calls, options.seconds, options.rounds)
+    except* (RelayFailedError, OSError) as group:
+        print(*_leaves(group), sep="\n", file=sys.stderr)
+    if not rounds:
+        return 1
+    result = _result(options.calls, options.seconds, rounds)
+    print(msgspec.json.encode(result).decode() if options.json else describe(result))
+    if options.plot:
+        from benchmarks.plots import draw_relay_costs  # only who asks for a picture loads matplotlib
+
+        draw_relay_costs(result, options.plot)
+    return 1 if any(each.is_spoilt for each in rounds) else 0
+
+
+async def measure(calls: int, seconds: float, rounds: int) -> list[Round]:
+    """Let both relays take turns under the same load; ours, baseline, ours, baseline …
+
+    Raises: RelayFailedError, in a group, when one does not start or carries nothing.
+    """
+    cores = two_cores()
+    if cores:
+        pin(0, cores[1])
+    measured: list[Round] = []
+    for number in range(1, rounds + 1):
+        for relay in (OURS, BASELINE):
+            cost, errors = await _measure_once(relay, calls, seconds, cores[0] if cores else None)
+            measured.append(_round(number, cost, errors))
+            print(f"round {number} of {rounds}: {_line(cost)}", file=sys.stderr, flush=True)
+    return measured
+
+
+async def _measure_once(relay: Relay, calls: int, seconds: float, core: int | None) -> tuple[Cost, list[str]]:
+    """What the relay cost, and what went wrong on either side."""
+    async with open_echo_upstream() as upstream, open_relay(relay, upstream.url, core=core) as running:
+        others = _Others(core, running.pid)
+        try:
+            report = await run_load(running.url, calls=calls, seconds=seconds, relay_pid=running.pid)
+            share = others.share()
+        except* ProcessLookupError:
+            raise RelayFailedError(relay.name, "it died under the load", running.said()) from None
+        if not report.frames_carried:
+            raise RelayFailedError(relay.name, f"no frame came back {report.errors[:1]}", running.said())
+        return _cost(relay.name, report, share), [*report.errors, *upstream.errors]
+
+
+class _Others:
+    """How much of the relay's core other work takes, from now on."""
+
+    def __init__(self, core: int | None, relay_pid: int) -> None:
+        self._core, self._pid = core, relay_pid
+        self._since, self._others_s = time.monotonic(), self._spent_s()
+
+    def share(self) -> float:
+        """So far; 0 when the relay has no core of its own that could be watched."""
+        return max(0.0, self._spent_s() - self._others_s) / (time.monotonic() - self._since)
+
+    def _spent_s(self) -> float:
+        return 0.0 if self._core is None else core_busy_s(self._core) - cpu_of(self._pid).total_s
+
+
+def _round(number: int, cost: Cost, errors: list[str]) -> Round:
+    found = [*errors]
+    if cost.frames_lost or cost.frames_altered:
+        found.append(f"{cost.frames_lost} frames were lost, {cost.frames_altered} altered")
+    if cost.late_p99_ms > mulaw.FRAME_MS:
+        found.append(f"the tool was late: p99 {cost.late_p99_ms:.0f} ms")
+    if cost.others > MAX_OTHERS:
+        found.append(f"other work took {cost.others:.0%} of the relay's core")
+    if cost.p50_ms > mulaw.FRAME_MS:
+        found.append("the relay fell behind; it carried its frames in batches, so one alone costs more than this")
+    problems = tuple(f"round {number}, {cost.relay}: {each}" for each in found)
+    return Round(cost, problems, is_spoilt=cost.frames_lost > 0 and cost.late_p99_ms > mulaw.FRAME_MS)
+
+
+def _cost(name: str, report: LoadReport, others: float) -> Cost:
+    relay_cpu, round_trip, late = report.relay_cpu, report.round_trip_ms, report.late_ms
+    if relay_cpu is None or round_trip is None or late is None:
+        raise ValueError("nothing was measured")
+    us = 1e6 / report.frames_carried
+    return Cost(
+        relay=name,
+        us=round(relay_cpu.total_s * us, 1),
+        user_us=round(relay_cpu.user_s * us, 1),
+        system_us=round(relay_cpu.system_s * us, 1),
+        tool_us=round(report.own_cpu.total_s * us, 1),
+        p50_ms=round(round_trip.p50, 2),
+        p95_ms=round(round_trip.p95, 2),
+        p99_ms=round(round_trip.p99, 2),
+        others=round(others, 2),
+        late_p99_ms=round(late.p99, 2),
+        frames=report.frames_sent,
+        frames_lost=report.frames_lost,
+        frames_altered=report.frames_altered,
+    )
+
+
+def _result(calls: int, seconds: float, rounds: list[Round]) -> Result:
+    costs = [each.cost for each in rounds]
+    ours, baseline = _median(costs, OURS.name), _median(costs, BASELINE.name)
+    ratio = ours.us / baseline.us
+    return Result(
+        claim=CLAIM,
+        ours_us=ours.us,
+        baseline_us=baseline.us,
+        ratio=round(ratio, 3),
+        budget=BUDGET,
+        within_budget=ratio <= BUDGET,
+        calls=calls,
+        window_s=seconds,
+        ours=ours,
+        baseline=baseline,
+        rounds=tuple(costs),
+        problems=tuple(problem for each in rounds for problem in each.problems),
+        at=datetime.now(UTC).isoformat(timespec="minutes"),
+        machine=_machine(),
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    )
+
+
+def _median(costs: list[Cost], name: str) -> Cost:
+    """The round in the middle; of an even number, the one of the two that is worse for us."""
+    ordered = sorted((cost for cost in costs if cost.relay == name), key=lambda cost: cost.us)
+    return ordered[(len(ordered) - (name == BASELINE.name)) // 2]
+
+
+def describe(result: Result) -> str:
+    """The result for a person."""
+    lost = sum(cost.frames_lost for cost in result.rounds)
+    verdict = "within" if result.within_budget else "OVER"
+    return "\n".join(
+        (
+            f"{result.calls} calls, {result.window_s:g} s a round, {result.machine}, {result.at}",
+            _line(result.ours),
+            _line(result.baseline),
+            f"ratio {result.ratio:.3f}, {verdict} the budget of {result.budget}; frames lost: {lost}",
+            *(f"! {problem}" for problem in result.problems),
+            ", ".join(f"{name} {number}" for name, number in result.versions.items()),
+        )
+    )
+
+
+def _line(cost: Cost) -> str:
+    return (
+        f"{cost.relay:<20} {cost.us:6.1f} µs/frame (user {cost.user_us:.1f}, system {cost.system_us:.1f})"
+        f"  round trip p50 {cost.p50_ms:.2f} p99 {cost.p99_ms:.2f} ms"
+        f"  lost {cost.frames_lost} of {cost.frames}  tool {cost.tool_us:.1f} µs"
+        f"  others {cost.others:.0%}"
+    )
+
+
+def _machine() -> str:
+    """What it runs on, as far as the system says."""
+    try:
+        described = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        described = ""
+    names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group of groups: each nursery on the way has added one."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
+def _parse(arguments: list[str] | None) -> Options:
+    parser = argparse.ArgumentParser(description="The relay's CPU per frame, beside a plain trio-websocket relay's.")
+    parser.add_argument("--calls", type=_count, default=50)
+    parser.add_argument("--seconds", type=_seconds, default=8.0, help="of each round, after its warm-up")
+    parser.add_argument("--rounds", type=_count, default=3)
+    parser.add_argument("--json", action="store_true", help="print one JSON line instead of text")
+    parser.add_argument("--plot", type=Path, help="draw the result into this PNG")
+    return parser.parse_args(arguments, namespace=Options())
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not MIN_SECONDS <= (number := float(text)) <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"from {MIN_SECONDS:g} to {MAX_SECONDS:g}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
