@@ -5,6 +5,7 @@ Realtime reference and the official SDK's types. Audio is raw μ-law (`audio/pcm
 bytes in the structs. Inbound types are named for what happened, outbound ones for what to do.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -350,7 +351,7 @@ class CancelResponse(ClientEvent, frozen=True, tag="response.cancel"):
 Outbound = UpdateSession | AppendAudio | TruncateItem | CreateResponse | CancelResponse
 
 _decoder: msgspec.json.Decoder[Inbound] = msgspec.json.Decoder(Inbound, strict=False)
-_encoder = msgspec.json.Encoder()
+encode: Callable[[Outbound], bytes] = msgspec.json.Encoder().encode  # one event as compact JSON
 _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in Inbound.__args__)
 
 
@@ -374,11 +375,6 @@ def decode(raw: bytes) -> Inbound | Unhandled:
         if tag in _TAGS:
             raise RemoteProtocolError("openai", tag, str(error)) from None
         return Unhandled(tag[:64])
-
-
-def encode(event: Outbound) -> bytes:
-    """Write one event, as compact JSON."""
-    return _encoder.encode(event)
 
 
 def _tag_of(raw: bytes) -> str:

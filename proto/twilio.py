@@ -5,6 +5,7 @@ nothing of sockets, calls or time. Facts from Twilio's "Media Streams - WebSocke
 base64 on the wire and plain bytes in the structs, so that whoever handles it can count it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -145,7 +146,7 @@ Outbound = Play | SendMark | Clear
 
 # Built once. strict=False because Twilio writes its numbers as strings.
 _decoder: msgspec.json.Decoder[Inbound] = msgspec.json.Decoder(Inbound, strict=False)
-_encoder = msgspec.json.Encoder()
+encode: Callable[[Outbound], bytes] = msgspec.json.Encoder().encode  # one message as compact JSON
 _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in Inbound.__args__)
 
 
@@ -159,11 +160,6 @@ def decode(raw: bytes) -> Inbound | Unhandled:
         return _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_unusual(raw)
-
-
-def encode(message: Outbound) -> bytes:
-    """Write one message, as compact JSON."""
-    return _encoder.encode(message)
 
 
 def _decode_unusual(raw: bytes) -> Inbound | Unhandled:

@@ -109,8 +109,9 @@ class FrameCodec:
         while at < end and not self._is_closed:
             if not self._is_midway:
                 at = self._take_whole_texts(data, at, received)
-            if at < end:
-                at = self._pass_to_wsproto(data, at, received)
+                if at == end:
+                    break
+            at = self._pass_to_wsproto(data, at, received)
         return received
 
     @property

@@ -8,7 +8,6 @@ Between two echoes the position runs with time, but never past the next mark tha
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +18,7 @@ MAX_SEGMENTS = 1000  # parts and stretches of parts; as for marks
 MAX_PENDING_MARKS = 3000  # ten minutes of audio; a peer that never echoes must not make us grow
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """Whose audio it is: one content part of one item of one response."""
 
     response_id: str

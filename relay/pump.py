@@ -72,7 +72,10 @@ class Pump:
                 link.fail(error)
         dirty, self._dirty = self._dirty, []
         for link in dirty:
-            link.try_flush()
+            try:
+                link.flush()
+            except Exception as error:
+                link.fail(error)
         self._in_batch = False
 
 
@@ -94,19 +97,15 @@ class _Link:
         if self._pump._in_batch:
             self._pump._dirty.append(self)
         else:
-            self.try_flush()
+            try:
+                self.flush()
+            except Exception as error:
+                self.fail(error)
 
     def fail(self, error: Exception) -> None:
         """An error of this call: take the socket out, and let the call know."""
         self.detach()
         self._on_failure(error)
-
-    def try_flush(self) -> None:
-        """Flush, where nobody else would catch an error."""
-        try:
-            self.flush()
-        except Exception as error:
-            self.fail(error)
 
     def begin(self, received: bytes) -> None:
         """Take what arrived before we were attached: with the handshake, or inside the TLS layer."""

@@ -57,6 +57,7 @@ class CallSession:
         self._hang_up: HangUp | None = None
         self._ended = trio.Event()
         self._changed = trio.Event()  # a socket closed: look again whether the goodbye is complete
+        self._clock = trio.lowlevel.current_clock()
         self._timer = trio.CancelScope()  # what the deadline's task sleeps in
 
     async def run(self, line: Line) -> None:
@@ -144,7 +145,7 @@ class CallSession:
     # From bytes to steps.
 
     def _on_batch(self, peer: Peer, decode: Callable[[bytes], Event], received: list[Received]) -> None:
-        now = trio.current_time()
+        now = self._clock.current_time()
         for message in received:
             if type(message) is bytes:
                 try:
@@ -195,8 +196,9 @@ class CallSession:
     def _flush_appends(self) -> None:
         """Several frames of one caller that came in one read become one append."""
         if self._appends:
-            audio, self._appends = b"".join(self._appends), []
-            self._send_to_openai(realtime.AppendAudio(audio), is_audio=True)
+            append = realtime.AppendAudio(b"".join(self._appends))
+            self._appends.clear()
+            self._send_to_openai(append, is_audio=True)
 
     def _send_to_openai(self, event: realtime.Outbound, *, is_audio: bool = False) -> None:
         if self._openai is not None and not self._openai.is_closed:

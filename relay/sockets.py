@@ -44,12 +44,14 @@ class MediaSocket:
         if self._codec.owes_reply:
             self._put(self._codec.take_replies(), is_audio=False)
         if received:
-            self._hand_on(received)
+            self.is_closed = type(received[-1]) is Closed
+            self._on_batch(received)
 
     def lost(self) -> None:
         """The line broke, or ended without a close frame."""
         if not self.is_closed:
-            self._hand_on([Closed(1006, "connection lost", by_peer=False)])
+            self.is_closed = True
+            self._on_batch([Closed(1006, "connection lost", by_peer=False)])
 
     def send(self, raw: bytes, *, is_audio: bool = False) -> None:
         """Queue one text message.
@@ -67,11 +69,6 @@ class MediaSocket:
         self.outbox.discard_audio()
         if not self.is_closed:
             self._put(self._codec.close(code, reason), is_audio=False)
-
-    def _hand_on(self, received: list[Received]) -> None:
-        if type(received[-1]) is Closed:
-            self.is_closed = True
-        self._on_batch(received)
 
     def _put(self, frame: bytes, *, is_audio: bool) -> None:
         if not frame:

@@ -1,5 +1,6 @@
 """A thousand calls on the pump, ended in every way there is: nothing of them stays."""
 
+import base64
 import gc
 import json
 import os
@@ -10,7 +11,6 @@ from typing import Any
 
 import trio
 
-from proto import realtime, twilio
 from proto.errors import HandshakeError
 from proto.websocket import FrameCodec, Role
 from relay.call import Call
@@ -78,9 +78,10 @@ class Model(Peer):
         )
 
     async def speak(self) -> None:
-        event = realtime.AudioDelta("resp_1", "item_1", SPEECH)
+        delta = base64.b64encode(SPEECH).decode()
+        where = {"response_id": "resp_1", "item_id": "item_1"}
         await self.send({"type": "response.created", "response": {"id": "resp_1"}})
-        await self.stream.send_all(self.codec.text(realtime._encoder.encode(event)))
+        await self.send({"type": "response.output_audio.delta", "delta": delta} | where)
 
 
 class Scene:
@@ -93,8 +94,8 @@ class Scene:
         """Until the agent's voice is on its way to the caller."""
         await self.phone.start(f"MZ{self.number}")
         await self.model.configure()
-        frame = twilio.Media(f"MZ{self.number}", twilio.MediaBody(SPEECH[:160]))
-        await self.phone.stream.send_all(self.phone.codec.text(twilio._encoder.encode(frame)))
+        payload = base64.b64encode(SPEECH[:160]).decode()
+        await self.phone.send({"event": "media", "streamSid": f"MZ{self.number}", "media": {"payload": payload}})
         await self.model.speak()
         await self.phone.wait_for("mark")
 
