@@ -31,6 +31,7 @@ from relay.events import (
     UpstreamUnreachable,
 )
 from relay.persona import Persona
+from relay.recorder import Capture, Decide
 from relay.sockets import Line, MediaSocket
 from relay.totals import Totals
 
@@ -46,11 +47,20 @@ class CallSession:
     """One call from its accepted media socket to its last close.
 
     Args: persona, who answers; connect, opens a line to OpenAI (raises HandshakeError or OSError); call_log, where the
-    records go; totals, the process's counters.
+    records go; totals, the process's counters; capture, what is to record the call, if anything is.
     """
 
-    def __init__(self, persona: Persona, *, connect: Connect, call_log: log.CallLog, totals: Totals) -> None:
+    def __init__(
+        self,
+        persona: Persona,
+        *,
+        connect: Connect,
+        call_log: log.CallLog,
+        totals: Totals,
+        capture: Capture | None = None,
+    ) -> None:
         self._persona, self._connect, self._call_log, self._totals = persona, connect, call_log, totals
+        self._capture = capture
         self._twilio = MediaSocket("twilio", partial(self._on_batch, "twilio", twilio.decode))
         self._openai: MediaSocket | None = None
         self._appends: list[bytes] = []  # caller audio of this batch, sent as one append
@@ -63,7 +73,11 @@ class CallSession:
     async def run(self, line: Line) -> None:
         """Carry the call on this line until either side ends it. Raises nothing but Cancelled."""
         self._totals.active_calls += 1
-        self._call = Call(self._persona, trio.current_time())
+        now = trio.current_time()
+        self._call = Call(self._persona, now)
+        self._decide: Decide = self._call.handle
+        if self._capture is not None:
+            self._decide = self._capture.begin(self._persona, self._call.handle, now)
         try:
             await self._carry(line)
         except* Exception as group:
@@ -71,6 +85,8 @@ class CallSession:
             self._abort("internal_error")
         finally:
             self._abort("shutdown")  # only means something if we were cancelled
+            if self._capture is not None:
+                self._capture.close()
             self._totals.active_calls -= 1
 
     def end(self) -> None:
@@ -163,7 +179,7 @@ class CallSession:
 
     def _step(self, event: Event, now: float) -> None:
         """One event in, all its commands out. No await in here."""
-        for command in self._call.handle(event, now):
+        for command in self._decide(event, now):
             self._dispatch(command, now)
 
     def _dispatch(self, command: Command, now: float) -> None:

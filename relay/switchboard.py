@@ -1,9 +1,12 @@
 """The calls in progress: carries each accepted line, knows all of them, can end them."""
 
+from collections.abc import Callable
+
 import trio
 
 from relay.log import CallLog
 from relay.persona import Persona
+from relay.recorder import Capture
 from relay.session import CallSession, Connect
 from relay.sockets import Line
 from relay.totals import Totals
@@ -12,11 +15,21 @@ from relay.totals import Totals
 class Switchboard:
     """Opens a session for each accepted media line.
 
-    Args: persona, who answers; connect, opens a line to OpenAI; call_log, where records go; totals, shared counters.
+    Args: persona, who answers; connect, opens a line to OpenAI; call_log, where records go; totals, shared counters;
+    open_capture, gives what records a call, None for nothing.
     """
 
-    def __init__(self, persona: Persona, *, connect: Connect, call_log: CallLog, totals: Totals) -> None:
+    def __init__(
+        self,
+        persona: Persona,
+        *,
+        connect: Connect,
+        call_log: CallLog,
+        totals: Totals,
+        open_capture: Callable[[], Capture | None] = lambda: None,
+    ) -> None:
         self._persona, self._connect, self._call_log, self._totals = persona, connect, call_log, totals
+        self._open_capture = open_capture
         self._sessions: set[CallSession] = set()
         self._changed = trio.Event()
 
@@ -27,7 +40,13 @@ class Switchboard:
 
     async def carry(self, line: Line) -> None:
         """Carry one call from its accepted socket to its end."""
-        session = CallSession(self._persona, connect=self._connect, call_log=self._call_log, totals=self._totals)
+        session = CallSession(
+            self._persona,
+            connect=self._connect,
+            call_log=self._call_log,
+            totals=self._totals,
+            capture=self._open_capture(),
+        )
         self._sessions.add(session)
         try:
             await session.run(line)

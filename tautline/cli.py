@@ -126,6 +126,14 @@ def place_call(
     raise typer.Exit(_run_until_interrupted(partial(phone.call, order, _console(), out, as_json=as_json)))
 
 
+@app.command("replay")
+def replay_capture(file: Annotated[Path, typer.Argument(help="A file from CAPTURE_DIR.")]) -> None:
+    """Run a captured call through the call machine again; the exit code is 1 when it decides otherwise now."""
+    from tautline import replay
+
+    raise typer.Exit(replay.run(file, _console()))
+
+
 @simulate.command("openai")
 def simulate_openai(
     port: Annotated[int, typer.Option(help="The port on this machine; 0 takes any free one.")] = 8765,

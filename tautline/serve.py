@@ -11,9 +11,11 @@ import structlog
 import trio
 
 from admin.app import Services, create_app
+from admin.services import about
 from admin.services.signature import TwilioSignature
 from proto.handshake import RequestHead
 from relay import CallLog, Door, Entry, LogEvent, Pump, Switchboard, Totals, Upstream, emit, open_upstream
+from tautline.captures import CaptureFolder
 from tautline.settings import SIMULATOR, Settings
 from tautline.web import open_web_app
 
@@ -48,7 +50,16 @@ class Server:
         key = settings.openai_api_key or (SIMULATOR if settings.uses_simulator else "")
         upstream = Upstream(url=settings.realtime_url(realtime_base), api_key=key)
         connect = partial(open_upstream, upstream, self._pump, ssl.create_default_context())
-        self.switchboard = Switchboard(settings.persona(), connect=connect, call_log=call_log, totals=self.totals)
+        self._captures = CaptureFolder(
+            settings.capture_dir, version=about.version(), keeps_private=settings.capture_audio == "on"
+        )
+        self.switchboard = Switchboard(
+            settings.persona(),
+            connect=connect,
+            call_log=call_log,
+            totals=self.totals,
+            open_capture=self._captures.open,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port once calls are accepted."""
@@ -58,7 +69,11 @@ class Server:
             signature=self._signature,
             public_url=self._settings.public_url,
         )
-        async with open_web_app(create_app(services)) as serve_web, trio.open_nursery() as nursery:
+        async with (
+            self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
+            open_web_app(create_app(services)) as serve_web,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._measure_lag)
             entry = Entry(carry=self.switchboard.carry, serve_web=serve_web, admit=self._admit)

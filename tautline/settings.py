@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_dir: Path | None = None
+    capture_dir: Path | None = None
+    capture_audio: Literal["off", "on"] = "off"
     tautline_env: Literal["development", "production"] = "development"
 
     @property
@@ -209,6 +211,18 @@ DOCUMENTED: tuple[Documented, ...] = (
         must_be="a directory's path",
         example="/var/log/tautline",
     ),
+    Documented(
+        variable="CAPTURE_DIR",
+        meaning="A directory where each call is recorded to a file that `tautline replay` can run again; empty is off.",
+        must_be="a directory's path",
+        example="/var/lib/tautline/captures",
+    ),
+    Documented(
+        variable="CAPTURE_AUDIO",
+        meaning="Whether those files keep both voices, the words and the pressed keys; off keeps their lengths only.",
+        must_be="off or on",
+        example="on",
+    ),
 )
 
 _NEEDED_IN_PRODUCTION = ("PUBLIC_URL", "OPENAI_API_KEY", "TWILIO_AUTH_TOKEN")
@@ -239,6 +253,10 @@ _WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
             settings.openai_realtime_url.startswith("ws://") and not _is_local(settings.openai_realtime_url)
         ),
         "OPENAI_REALTIME_URL is ws://: calls and the API key travel unencrypted to another machine.",
+    ),
+    (
+        lambda settings: settings.capture_dir is not None and settings.capture_audio == "on",
+        "CAPTURE_AUDIO=on: what is said and which keys are pressed is WRITTEN DOWN in CAPTURE_DIR, call by call.",
     ),
 )
 
@@ -369,5 +387,6 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
     "PUBLIC_URL": _public_url,
     "OPENAI_REALTIME_URL": _realtime_url,
     "LOG_LEVEL": str.lower,
+    "CAPTURE_AUDIO": str.lower,
     "TAUTLINE_ENV": str.lower,
 }

@@ -46,6 +46,10 @@ def test_values_arrive_in_their_types() -> None:
     assert (found.port, found.log_dir, found.log_level) == (0, Path("/var/log/tautline"), "debug")
 
 
+def test_nothing_is_captured_unless_asked_for_and_then_without_audio() -> None:
+    assert (load().capture_dir, load(CAPTURE_DIR="captures").capture_audio) == (None, "off")
+
+
 def test_the_environment_wins_over_the_file_and_empty_means_unset(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("PORT=6000\nVOICE=cedar\nGREETING=Hello\nHOST=\n")
@@ -87,6 +91,7 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("DATABASE_URL", "mysql://db"),
         ("REDIS_URL", "localhost:6379"),
         ("LOG_LEVEL", "loud"),
+        ("CAPTURE_AUDIO", "maybe"),
         ("TAUTLINE_ENV", "staging"),
         ("INSTRUCTIONS", "x" * 20_001),
         ("INSTRUCTIONS", "not utf-8: \udcff"),
@@ -144,6 +149,7 @@ def test_complete_production_settings_have_nothing_to_warn_about() -> None:
         ({"TWILIO_AUTH_TOKEN": TOKEN}, "REFUSED"),
         ({"OPENAI_REALTIME_URL": "simulator"}, "built-in simulator"),
         ({"OPENAI_REALTIME_URL": "ws://10.0.0.1/"}, "unencrypted"),
+        ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "ON"}, "WRITTEN DOWN"),
     ],
 )
 def test_development_says_what_is_switched_off(environ: dict[str, str], said: str) -> None:
