@@ -137,12 +137,22 @@ def replay_capture(file: Annotated[Path, typer.Argument(help="A file from CAPTUR
 @simulate.command("openai")
 def simulate_openai(
     port: Annotated[int, typer.Option(help="The port on this machine; 0 takes any free one.")] = 8765,
+    config: Annotated[Path | None, typer.Option(help="A JSON file of knobs: script, faults, pace and others.")] = None,
+    set_: Annotated[list[str], typer.Option("--set", help="One knob, NAME=VALUE; may be repeated: pace=1.")] = [],  # noqa: B006 - typer copies it
+    fault: Annotated[list[str], typer.Option(help="One fault, NAME=VALUE; may be repeated: http-status=429.")] = [],  # noqa: B006 - as above
+    capture: Annotated[Path | None, typer.Option(help="Write each session to a .jsonl file in this folder.")] = None,
+    capture_audio: Annotated[bool, typer.Option("--capture-audio", help="Capture the audio, too.")] = False,
 ) -> None:
     """Serve the OpenAI Realtime simulator; set OPENAI_REALTIME_URL to the address it prints."""
-    from tautline.simulate import serve_until_interrupted
+    from tautline.simulate import serve_until_interrupted, simulator_config
 
     logs.configure_logging("warning", None, stream=sys.stderr)
-    _run_until_interrupted(partial(serve_until_interrupted, port, _console()))
+    try:
+        chosen = simulator_config(config, changes=set_, faults=fault, capture=capture, capture_audio=capture_audio)
+    except (OSError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    _run_until_interrupted(partial(serve_until_interrupted, port, _console(), chosen))
 
 
 @app.command("settings")

@@ -4,8 +4,17 @@ from typing import Any, Final
 
 import msgspec
 
-from benchmarks.simulators.openai.checks import Check, anything, fields, integer, nullable, text
-from benchmarks.simulators.openai.errors import RequestError, missing_parameter, unsupported_value
+from benchmarks.simulators.openai.checks import (
+    Check,
+    RequestError,
+    anything,
+    fields,
+    integer,
+    missing_parameter,
+    nullable,
+    text,
+    unsupported_value,
+)
 from benchmarks.simulators.openai.events import Json
 
 MOST_AUDIO_BYTES: Final = 15 * 2**20  # in one append

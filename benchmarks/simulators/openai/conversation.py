@@ -8,7 +8,7 @@ import base64
 from typing import Final, Literal
 
 from benchmarks.simulators.openai.audio import BYTES_PER_MS, FormatName, duration_ms
-from benchmarks.simulators.openai.errors import RequestError
+from benchmarks.simulators.openai.checks import RequestError
 from benchmarks.simulators.openai.events import Json
 from benchmarks.simulators.openai.items import text_cost
 from benchmarks.simulators.openai.usage import INPUT_MS_PER_TOKEN, OUTPUT_MS_PER_TOKEN, Tokens
@@ -57,17 +57,13 @@ class Conversation:
         return any(entry.is_spoken_by_assistant and entry.audio_ms for entry in self._entries.values())
 
     @property
-    def tail(self) -> str | None:
-        """The last item's id."""
-        return self._order[-1] if self._order else None
-
-    def __contains__(self, item_id: str) -> bool:
-        return item_id in self._entries
+    def has_user_message(self) -> bool:
+        return any(entry.item.get("role") == "user" for entry in self._entries.values())
 
     def add(self, entry: Entry, *, after: str | None = None) -> str | None:
         """Adds an item, by default at the end, and says which one it now follows.
 
-        Raises: RequestError if there is no item `after`, if the id is taken, or if it answers a call nobody made.
+        Raises: RequestError if there is no item `after`, if the id is taken, or if it answers what nobody asked.
         """
         item_id: str = entry.item["id"]
         if item_id in self._entries:
@@ -76,6 +72,8 @@ class Conversation:
         if entry.item["type"] == "function_call_output" and not self._has_call(entry.item["call_id"]):
             message = f"Tool call ID '{entry.item['call_id']}' not found in conversation."
             raise RequestError("invalid_tool_call_id", message)
+        if entry.item["type"] == "mcp_approval_response":
+            self._require_approval_request(entry.item["approval_request_id"])
         self._order.insert(self._position_after(after), item_id)
         self._entries[item_id] = entry
         self._drop_oldest_audio()
@@ -141,6 +139,12 @@ class Conversation:
     def _has_call(self, call_id: str) -> bool:
         calls = (entry.item for entry in self._entries.values() if entry.item["type"] == "function_call")
         return any(call["call_id"] == call_id for call in calls)
+
+    def _require_approval_request(self, item_id: str) -> None:
+        asked = self._entries.get(item_id)
+        if asked is None or asked.item["type"] != "mcp_approval_request":
+            message = f"Approval request '{item_id}' not found in conversation."
+            raise RequestError("invalid_value", message, param="item.approval_request_id")
 
     def _position_after(self, item_id: str | None) -> int:
         if item_id is None:

@@ -1,4 +1,4 @@
-"""The handshake: who may open a session, decided from the request alone.
+"""The handshake: who may open a session, decided from the request and the faults alone.
 
 The service refuses in two ways: with an HTTP status, before there is a WebSocket, and with an `error` event and a close
 code after a perfectly good upgrade. A client has to expect both.
@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from benchmarks.simulators.openai.capture import scrubbed
+from benchmarks.simulators.openai.checks import RequestError
 from benchmarks.simulators.openai.config import SimulatorConfig
-from benchmarks.simulators.openai.errors import RequestError
 from benchmarks.simulators.openai.events import Close, Json
 from benchmarks.simulators.openai.session_config import is_conversation_model
 
@@ -19,6 +20,16 @@ PATH: Final = "/v1/realtime"
 SUBPROTOCOL: Final = "realtime"
 _KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 _BETA_SUBPROTOCOL: Final = "openai-beta.realtime-v1"
+_KEY_HEADERS: Final = ("authorization", "proxy-authorization", "api-key", "x-api-key", "cookie")
+_PLAIN_QUERY: Final = ("model", "call_id", "intent")
+
+# What such a status says; OpenAI's wording for it is not known.
+_FAULT_REASONS: Final = {
+    403: ("access_denied", "This key has no access to the Realtime API.", "invalid_request_error"),
+    429: ("rate_limit_exceeded", "Too many connections. Please try again later.", "rate_limit_error"),
+    503: ("service_unavailable", "The service is overloaded. Please try again later.", "server_error"),
+}
+_OTHER_REASON: Final = (None, "The server had an error while processing your request.", "server_error")
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -31,11 +42,22 @@ class Request(msgspec.Struct, frozen=True):
     subprotocols: tuple[str, ...]
 
 
+class Upgrade(msgspec.Struct, frozen=True):
+    """What is remembered of an upgrade request, for whoever asserts on it later: everything but its keys."""
+
+    number: int  # of the connection
+    path: str
+    query: dict[str, str]  # values of unknown names are left out: one of them may be a key
+    headers: dict[str, str]  # by lower-case name, without those that carry keys
+    subprotocols: tuple[str, ...]
+
+
 class Reject(msgspec.Struct, frozen=True):
     """No WebSocket: an HTTP answer."""
 
     status: int
     body: Json
+    headers: Headers = ()
 
 
 class CloseAfterUpgrade(msgspec.Struct, frozen=True):
@@ -59,6 +81,8 @@ def judge(request: Request, config: SimulatorConfig) -> Accept | CloseAfterUpgra
     if url.path != PATH:
         refusal = RequestError("not_found", f"Invalid URL (GET {url.path})")
         return Reject(404, _http_body(refusal))
+    if config.faults.http_status is not None:
+        return _faulty(config.faults.http_status, config.faults.retry_after_s)
     key = _key(request)
     if key is None:
         message = "Missing bearer or basic authentication in header"
@@ -74,6 +98,23 @@ def judge(request: Request, config: SimulatorConfig) -> Accept | CloseAfterUpgra
             subprotocol, 4000, RequestError("beta_api_shape_disabled", "The beta API shape is no longer served.")
         )
     return _model(parse_qs(url.query), subprotocol, config)
+
+
+def recorded(request: Request, number: int) -> Upgrade:
+    """The request as it may be shown to anybody."""
+    url = urlsplit(request.target)
+    query = {name: values[0] if name in _PLAIN_QUERY else "" for name, values in parse_qs(url.query).items()}
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers}
+    hidden = (*_KEY_HEADERS, "sec-websocket-protocol")
+    shown = {name: scrubbed(value) for name, value in headers.items() if name not in hidden}
+    offered = tuple(_KEY_SUBPROTOCOL if one.startswith(_KEY_SUBPROTOCOL) else one for one in request.subprotocols)
+    return Upgrade(number, url.path, query, shown, offered)
+
+
+def _faulty(status: int, retry_after_s: int | None) -> Reject:
+    code, message, kind = _FAULT_REASONS.get(status, _OTHER_REASON)
+    headers = () if retry_after_s is None else ((b"Retry-After", str(retry_after_s).encode()),)
+    return Reject(status, _http_body(RequestError(code, message, kind=kind)), headers)
 
 
 def _model(query: dict[str, list[str]], subprotocol: str | None, config: SimulatorConfig) -> Accept | CloseAfterUpgrade:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.simulators.openai.audio import BYTES_PER_MS, FormatName, duration_ms
-from benchmarks.simulators.openai.errors import RequestError
+from benchmarks.simulators.openai.checks import RequestError
 from benchmarks.simulators.openai.ids import Ids
 from benchmarks.simulators.openai.session_config import TurnDetection
 from benchmarks.simulators.openai.vad import SpeechStarted, SpeechStopped, Vad
@@ -95,6 +95,25 @@ class InputAudio:
         """Drops everything held, and the turn it belonged to."""
         self._restart(self._end_ms)
         self._forget_speech()
+
+    def take_silence(self, most_ms: int) -> tuple[Turn, int, int]:
+        """The last so many ms of what is held as a turn of its own, and where it starts and ends in ms."""
+        end_ms = self._end_ms
+        self._drop_before(end_ms - most_ms)
+        start_ms = self._held_from_ms
+        turn = self._take(end_ms)
+        self._forget_speech()
+        return turn, start_ms, end_ms
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether a turn was announced that is not over yet."""
+        return self._item_id is not None
+
+    @property
+    def held_ms(self) -> int:
+        """How much waits to be committed."""
+        return self._end_ms - self._held_from_ms
 
     @property
     def _end_ms(self) -> int:

@@ -7,8 +7,17 @@ import base64
 import binascii
 from typing import Any, Final
 
-from benchmarks.simulators.openai.checks import anything, fields, list_of, nullable, one_of, tagged, text
-from benchmarks.simulators.openai.errors import RequestError
+from benchmarks.simulators.openai.checks import (
+    RequestError,
+    anything,
+    boolean,
+    fields,
+    list_of,
+    nullable,
+    one_of,
+    tagged,
+    text,
+)
 from benchmarks.simulators.openai.events import Json
 from benchmarks.simulators.openai.usage import Tokens, text_tokens
 
@@ -57,6 +66,16 @@ _ITEM: Final = tagged(
         "function_call_output": fields(
             {**_COMMON, "call_id": text(LONGEST_ID), "output": text()}, required=("call_id", "output")
         ),
+        "mcp_approval_response": fields(
+            {
+                "id": text(LONGEST_ID),
+                "type": anything,
+                "approval_request_id": text(),
+                "approve": boolean,
+                "reason": nullable(text()),
+            },
+            required=("id", "approval_request_id", "approve"),
+        ),
     }
 )
 
@@ -95,5 +114,5 @@ def text_cost(item: Json) -> Tokens:
     """What the item's texts cost as input; audio is counted by its length, which the item does not say."""
     parts = item.get("content", ())
     texts = [part.get("text") or part.get("transcript") or "" for part in parts if part["type"] != "input_audio"]
-    texts += [item.get("name", ""), item.get("arguments", ""), item.get("output", "")]
+    texts += [item.get("name", ""), item.get("arguments", ""), item.get("output") or ""]
     return Tokens(text=sum(text_tokens(one) for one in texts))

@@ -19,46 +19,15 @@ from benchmarks.simulators.openai.conversation import Entry
 from benchmarks.simulators.openai.events import Json, Track
 from benchmarks.simulators.openai.ids import Ids
 from benchmarks.simulators.openai.script import ToolCall
-from benchmarks.simulators.openai.usage import CHARACTERS_PER_TOKEN, OUTPUT_MS_PER_TOKEN, Tokens
+from benchmarks.simulators.openai.usage import Meter
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Phase = Literal["commentary", "final_answer"]
 
 TRANSCRIPT_LEAD_MS: Final = 1000  # of audio that the transcript is ahead of
 FIRST_WORDS_SHARE: Final = 0.7  # of the delay to the first audio, when the first words come
-_TEXT_PAUSE_S: Final = 0.01  # between deltas of text
-_ARGUMENT_CHARACTERS: Final = 12  # in each delta of a call's arguments
-
-
-class Meter:
-    """What a response has produced so far, in tokens, against its limit."""
-
-    def __init__(self, limit: int | Literal["inf"]) -> None:
-        self._limit = math.inf if limit == "inf" else limit
-        self.reasoning = 0
-        self._characters = 0
-        self._audio_ms = 0.0
-        self.is_spent = False  # something was refused, so the response must end
-
-    @property
-    def tokens(self) -> Tokens:
-        text = self.reasoning + math.ceil(self._characters / CHARACTERS_PER_TOKEN)
-        return Tokens(text, math.ceil(self._audio_ms / OUTPUT_MS_PER_TOKEN))
-
-    def think(self, tokens: int) -> None:
-        """Reasoning comes first and counts as text."""
-        self.reasoning = int(min(tokens, self._limit))
-
-    def admits(self, *, text: str = "", audio_ms: float = 0.0) -> bool:
-        """Counts this in, unless it goes beyond the limit."""
-        self._characters += len(text)
-        self._audio_ms += audio_ms
-        if self.tokens.total <= self._limit:
-            return True
-        self._characters -= len(text)
-        self._audio_ms -= audio_ms
-        self.is_spent = True
-        return False
+TEXT_PAUSE_S: Final = 0.01  # between deltas of text
+ARGUMENT_CHARACTERS: Final = 12  # in each delta of a call's arguments
 
 
 class Output(ABC):
@@ -210,7 +179,7 @@ class TextMessage(Message):
             if not meter.admits(text=delta):
                 return
             yield self._text_delta("response.output_text.delta", delta)
-            yield _TEXT_PAUSE_S
+            yield TEXT_PAUSE_S
         self.is_complete = True
 
     def closing(self) -> Iterator[Json]:
@@ -242,15 +211,15 @@ class FunctionCall(Output):
         return {"id": self.item_id, "type": "function_call", "status": status, **call}
 
     def stream(self, meter: Meter) -> Track:
-        for start in range(0, len(self._call.arguments), _ARGUMENT_CHARACTERS):
-            delta = self._call.arguments[start : start + _ARGUMENT_CHARACTERS]
+        for start in range(0, len(self._call.arguments), ARGUMENT_CHARACTERS):
+            delta = self._call.arguments[start : start + ARGUMENT_CHARACTERS]
             if not meter.admits(text=delta):
                 return
             self._arguments += delta
             obfuscation = self._ids.obfuscation(delta)
             event = "response.function_call_arguments.delta"
             yield {"type": event, **self._at, "delta": delta, "obfuscation": obfuscation}
-            yield _TEXT_PAUSE_S
+            yield TEXT_PAUSE_S
         self.is_complete = True
 
     def closing(self) -> Iterator[Json]:

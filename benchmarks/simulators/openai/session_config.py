@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from benchmarks.simulators.openai.errors import RequestError, missing_parameter
+from benchmarks.simulators.openai.checks import RequestError, missing_parameter
 from benchmarks.simulators.openai.events import Json
 from benchmarks.simulators.openai.session_fields import SESSION
 
@@ -28,6 +28,7 @@ class TurnDetection(msgspec.Struct, frozen=True):
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 500
+    idle_timeout_ms: int | None = None
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
 
 

@@ -4,10 +4,12 @@ from typing import Any, Final
 
 from benchmarks.simulators.openai.checks import (
     Check,
+    RequestError,
     anything,
     boolean,
     fields,
     integer,
+    invalid_type,
     list_of,
     metadata,
     nullable,
@@ -17,7 +19,6 @@ from benchmarks.simulators.openai.checks import (
     tagged,
     text,
 )
-from benchmarks.simulators.openai.errors import RequestError, invalid_type
 
 VOICES: Final = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar")
 PCM_RATE_HZ: Final = 24_000

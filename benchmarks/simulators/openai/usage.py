@@ -1,7 +1,7 @@
 """Usage: how many tokens a response is said to have cost. Audio is counted as the service counts it, text estimated."""
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -57,6 +57,40 @@ def usage_object(given: Tokens, cached: Tokens, produced: Tokens, reasoning: int
         },
         "output_token_details": produced_details,
     }
+
+
+class Meter:
+    """What a response has produced so far, in tokens, against its limit.
+
+    Attributes: reasoning, tokens; audio_ms, spoken so far; is_spent, whether anything was refused.
+    """
+
+    def __init__(self, limit: int | Literal["inf"]) -> None:
+        self._limit = math.inf if limit == "inf" else limit
+        self.reasoning = 0
+        self._characters = 0
+        self.audio_ms = 0.0
+        self.is_spent = False  # something was refused, so the response must end
+
+    @property
+    def tokens(self) -> Tokens:
+        text = self.reasoning + math.ceil(self._characters / CHARACTERS_PER_TOKEN)
+        return Tokens(text, math.ceil(self.audio_ms / OUTPUT_MS_PER_TOKEN))
+
+    def think(self, tokens: int) -> None:
+        """Reasoning comes first and counts as text."""
+        self.reasoning = int(min(tokens, self._limit))
+
+    def admits(self, *, text: str = "", audio_ms: float = 0.0) -> bool:
+        """Counts this in, unless it goes beyond the limit."""
+        self._characters += len(text)
+        self.audio_ms += audio_ms
+        if self.tokens.total <= self._limit:
+            return True
+        self._characters -= len(text)
+        self.audio_ms -= audio_ms
+        self.is_spent = True
+        return False
 
 
 def rate_limits(used: int) -> Json:

@@ -10,8 +10,9 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, Discriminator, TypeAdapter
 
 from benchmarks import speech
-from benchmarks.simulators.openai import Script, SimulatorConfig, Step
+from benchmarks.simulators.openai import Bill, Disturbance, Script, SimulatorConfig, Step
 from benchmarks.simulators.openai.session import Session
+from benchmarks.simulators.openai.stage import Message
 from proto import mulaw
 
 Json = dict[str, Any]
@@ -49,12 +50,18 @@ def _extras(model: BaseModel) -> Iterator[str]:
 class Line:
     """A client and its session, with the test's own clock. Every event heard is checked against the SDK.
 
-    Attributes: now, s; events, all that was heard so far, in order.
+    Args: is_strange, whether it is to say what the SDK cannot know; then nothing is checked.
+
+    Attributes: now, s; events, all that was heard so far, in order; texts, what was no event at all.
     """
 
-    def __init__(self, config: SimulatorConfig | None = None, *, model: str = "gpt-realtime-2.1") -> None:
+    def __init__(
+        self, config: SimulatorConfig | None = None, *, model: str = "gpt-realtime-2.1", is_strange: bool = False
+    ) -> None:
         self.now = 100.0
         self.events: list[Json] = []
+        self.texts: list[str] = []
+        self._is_strange = is_strange
         self.session = Session(config or SimulatorConfig(wall_clock=lambda: 1e9), model, number=0, now=self.now)
         self._heard(self.session.open())
 
@@ -67,10 +74,10 @@ class Line:
 
     def wait(self, seconds: float) -> list[Json]:
         """What is heard meanwhile, each thing when it is due."""
-        until, heard = self.now + seconds, []
+        until, heard = self.now + seconds, list[Json]()
         while self.session.deadline <= until:
             self.now = self.session.deadline
-            heard += self._heard(self.session.advance(self.now))
+            heard += self.advance()
         self.now = until
         return heard
 
@@ -78,10 +85,18 @@ class Line:
         """The next event of this kind; the clock stops right there."""
         while self.session.deadline < math.inf:
             self.now = self.session.deadline
-            for event in self._heard(self.session.advance(self.now)):
+            for event in self.advance():
                 if event["type"] == kind:
                     return event
         raise AssertionError(f"{kind} never came")
+
+    def advance(self) -> list[Json]:
+        """What is due by now."""
+        return self._heard(self.session.advance(self.now))
+
+    def disturb(self, disturbance: Disturbance) -> list[Json]:
+        """Something goes wrong now."""
+        return self._heard(self.session.disturb(disturbance, self.now))
 
     def append(self, audio: bytes) -> list[Json]:
         """All of this at once, in the session's input format."""
@@ -99,22 +114,35 @@ class Line:
         """A caller's line, and the silence that ends it."""
         return self.speak(speech.clip(clip).mulaw + mulaw.silence(then_silent_ms))
 
-    def _heard(self, events: list[Json]) -> list[Json]:
-        for event in events:
+    def _heard(self, messages: list[Message]) -> list[Json]:
+        events = [one for one in messages if isinstance(one, dict)]
+        self.texts += [one for one in messages if isinstance(one, str)]
+        for event in [] if self._is_strange else events:
             check_event(event)
         self.events += events
         return events
 
 
-def phone_line(*steps: Step, model: str = "gpt-realtime-2.1", **settings: Any) -> Line:
+def phone_line(
+    *steps: Step | Disturbance | Bill, model: str = "gpt-realtime-2.1", is_strange: bool = False, **settings: Any
+) -> Line:
     """A session set up as a telephone relay does it, with this script.
 
     Args: settings, of the simulator; the session's own are changed with `session.update`.
     """
     script = settings.pop("script", Script(steps=steps, greeting=None))
-    line = Line(SimulatorConfig(script=script, wall_clock=lambda: 1e9, **settings), model=model)
+    line = Line(SimulatorConfig(script=script, wall_clock=lambda: 1e9, **settings), model=model, is_strange=is_strange)
     line.send("session.update", session=PHONE)
     return line
+
+
+def arrivals(line: Line) -> list[tuple[float, Json]]:
+    """(seconds since the response was asked for, event) of one response."""
+    began, heard = line.now, [(0.0, event) for event in line.send("response.create")]
+    while line.session.deadline < began + 60:
+        line.now = line.session.deadline
+        heard += [(line.now - began, event) for event in line.advance()]
+    return heard
 
 
 def kinds(events: list[Json]) -> list[str]:

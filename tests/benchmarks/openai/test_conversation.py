@@ -43,7 +43,7 @@ def spoken_reply(line: Line) -> str:
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
-def test_text_of_any_role_can_be_created(role: str) -> None:
+def test_point_50_text_of_any_role_can_be_created(role: str) -> None:
     item = create(phone_line(), message(role, "Hello."))
     assert item["role"] == role
     assert item["content"][0]["text"] == "Hello."
@@ -52,7 +52,7 @@ def test_text_of_any_role_can_be_created(role: str) -> None:
     assert len(item["id"]) == len("item_") + 21
 
 
-def test_items_follow_each_other_and_the_first_follows_none() -> None:
+def test_point_16_items_follow_each_other_and_the_first_follows_none() -> None:
     line = phone_line()
     first = create(line, message("user", "1"))
     assert previous(line) is None
@@ -60,7 +60,7 @@ def test_items_follow_each_other_and_the_first_follows_none() -> None:
     assert previous(line) == first["id"]
 
 
-def test_an_item_can_be_put_first_or_after_another() -> None:
+def test_point_50_an_item_can_be_put_first_or_after_another() -> None:
     line = phone_line()
     first = create(line, message("user", "1"))
     create(line, message("user", "2"))
@@ -72,7 +72,7 @@ def test_an_item_can_be_put_first_or_after_another() -> None:
     assert previous(line) not in (None, first["id"])
 
 
-def test_after_the_tail_is_deleted_the_next_item_follows_what_is_left() -> None:
+def test_point_16_after_the_tail_is_deleted_the_next_item_follows_what_is_left() -> None:
     line = phone_line()
     first, second = create(line, message("user", "1")), create(line, message("user", "2"))
     assert kinds(line.send("conversation.item.delete", item_id=second["id"])) == ["conversation.item.deleted"]
@@ -80,7 +80,7 @@ def test_after_the_tail_is_deleted_the_next_item_follows_what_is_left() -> None:
     assert previous(line) == first["id"]
 
 
-def test_a_client_may_choose_ids_of_up_to_32_characters() -> None:
+def test_point_14_a_client_may_choose_ids_of_up_to_32_characters() -> None:
     line = phone_line()
     assert create(line, message("user", "1", id="x" * 32))["id"] == "x" * 32
     refused = error(line.send("conversation.item.create", item=message("user", "2", id="x" * 33)))
@@ -91,7 +91,7 @@ def test_a_client_may_choose_ids_of_up_to_32_characters() -> None:
     )
 
 
-def test_an_id_cannot_be_used_twice() -> None:
+def test_point_50_an_id_cannot_be_used_twice() -> None:
     line = phone_line()
     create(line, message("user", "1", id="mine"))
     assert error(line.send("conversation.item.create", item=message("user", "2", id="mine")))["param"] == "item.id"
@@ -99,7 +99,7 @@ def test_an_id_cannot_be_used_twice() -> None:
     assert previous(line) == "mine"
 
 
-def test_nothing_can_follow_an_item_that_is_not_there() -> None:
+def test_point_50_nothing_can_follow_an_item_that_is_not_there() -> None:
     line = phone_line()
     refused = error(line.send("conversation.item.create", item=message("user", "1"), previous_item_id="gone"))
     assert refused["param"] == "previous_item_id"
@@ -124,7 +124,7 @@ def test_nothing_can_follow_an_item_that_is_not_there() -> None:
         ("hello", "invalid_type", "item"),
     ],
 )  # fmt: skip
-def test_items_that_make_no_sense_are_refused(item: object, code: str, path: str) -> None:
+def test_point_51_items_that_make_no_sense_are_refused(item: object, code: str, path: str) -> None:
     refused = error(phone_line().send("conversation.item.create", item=item))
     assert (refused["code"], refused["param"]) == (code, path)
 
@@ -141,7 +141,7 @@ def test_created_audio_is_not_shown_but_can_be_retrieved() -> None:
 # Reading and deleting
 
 
-def test_items_can_be_read_and_deleted_once() -> None:
+def test_point_53_items_can_be_read_and_deleted_once() -> None:
     line = phone_line()
     item = create(line, message("user", "Hello."))
     assert line.send("conversation.item.retrieve", item_id=item["id"])[0]["item"] == item
@@ -164,7 +164,7 @@ def test_an_item_deleted_while_it_is_spoken_is_still_spoken_to_its_end() -> None
 # Cutting
 
 
-def test_a_cut_item_keeps_the_audio_up_to_there_and_loses_its_transcript() -> None:
+def test_point_52_a_cut_item_keeps_the_audio_up_to_there_and_loses_its_transcript() -> None:
     line = phone_line(Reply("menu"))
     item_id = spoken_reply(line)
     events = line.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1240)
@@ -175,7 +175,7 @@ def test_a_cut_item_keeps_the_audio_up_to_there_and_loses_its_transcript() -> No
     assert content["transcript"] is None
 
 
-def test_a_cut_beyond_the_audio_is_refused_and_changes_nothing() -> None:
+def test_point_52_a_cut_beyond_the_audio_is_refused_and_changes_nothing() -> None:
     line = phone_line(Reply("menu"))
     item_id, whole_ms = spoken_reply(line), speech.clip("menu").duration_ms
     too_late = {"item_id": item_id, "content_index": 0, "audio_end_ms": whole_ms + 1}
@@ -188,7 +188,7 @@ def test_a_cut_beyond_the_audio_is_refused_and_changes_nothing() -> None:
     assert len(base64.b64decode(content["audio"])) == whole_ms * 8
 
 
-def test_a_cut_can_be_at_the_very_end_at_the_very_start_and_only_backwards() -> None:
+def test_point_52_a_cut_can_be_at_the_very_end_at_the_very_start_and_only_backwards() -> None:
     line = phone_line(Reply("menu"))
     cut = {"item_id": spoken_reply(line), "content_index": 0}
     for audio_end_ms in (speech.clip("menu").duration_ms, 500, 0):
@@ -198,7 +198,7 @@ def test_a_cut_can_be_at_the_very_end_at_the_very_start_and_only_backwards() -> 
     assert refused["message"] == "Audio content of 0ms is already shorter than 1ms"
 
 
-def test_a_reply_can_be_cut_while_it_is_still_spoken_but_not_ahead_of_it() -> None:
+def test_point_52_a_reply_can_be_cut_while_it_is_still_spoken_but_not_ahead_of_it() -> None:
     line = phone_line(Reply("menu"), pace=1.0)
     line.send("response.create")
     line.wait(2.0)
@@ -214,7 +214,7 @@ def test_a_reply_can_be_cut_while_it_is_still_spoken_but_not_ahead_of_it() -> No
     assert (content["transcript"], len(base64.b64decode(content["audio"]))) == (None, sent_ms * 8)
 
 
-def test_only_what_the_assistant_said_aloud_can_be_cut() -> None:
+def test_point_52_only_what_the_assistant_said_aloud_can_be_cut() -> None:
     line = phone_line()
     line.append(mulaw.silence(200))
     heard = the(line.send("input_audio_buffer.commit"), "input_audio_buffer.committed")["item_id"]
@@ -225,7 +225,7 @@ def test_only_what_the_assistant_said_aloud_can_be_cut() -> None:
         assert refused["message"] == "Only model output audio messages can be truncated"
 
 
-def test_what_is_not_there_cannot_be_cut() -> None:
+def test_point_52_what_is_not_there_cannot_be_cut() -> None:
     gone = {"item_id": "item_gone", "content_index": 0, "audio_end_ms": 0}
     refused = error(phone_line().send("conversation.item.truncate", **gone))
     assert refused["code"] == "item_truncate_invalid_item_id"

@@ -20,22 +20,22 @@ def ask(
     return judge(Request(target, headers, subprotocols), config or SimulatorConfig())
 
 
-def test_a_key_in_the_header_opens_a_session_with_the_model_asked_for() -> None:
+def test_point_01_a_key_in_the_header_opens_a_session_with_the_model_asked_for() -> None:
     assert ask(MODEL, GOOD) == Accept(None, "gpt-realtime-2.1")
 
 
-def test_a_browsers_key_comes_in_a_subprotocol_and_realtime_is_chosen() -> None:
+def test_point_02_a_browsers_key_comes_in_a_subprotocol_and_realtime_is_chosen() -> None:
     offered = ("realtime", "openai-insecure-api-key.sk-web")
     only_web = SimulatorConfig(api_keys=frozenset({"sk-web"}))
     assert ask(MODEL, subprotocols=offered, config=only_web) == Accept("realtime", "gpt-realtime-2.1")
 
 
-def test_unknown_headers_and_query_parameters_are_tolerated() -> None:
+def test_point_11_unknown_headers_and_query_parameters_are_tolerated() -> None:
     extra = [(b"openai-organization", b"org_1"), (b"openai-safety-identifier", b"u"), (b"x-stainless-lang", b"python")]
     assert isinstance(ask(f"{MODEL}&colour=blue", GOOD, *extra), Accept)
 
 
-def test_without_a_key_there_is_no_websocket() -> None:
+def test_point_06_without_a_key_there_is_no_websocket() -> None:
     answer = ask(MODEL)
     assert isinstance(answer, Reject)
     assert answer.status == 401
@@ -43,7 +43,7 @@ def test_without_a_key_there_is_no_websocket() -> None:
     assert ask(MODEL, (b"authorization", b"Basic c2s6")) == answer
 
 
-def test_a_bad_key_is_told_after_the_upgrade_or_before_it() -> None:
+def test_point_07_a_bad_key_is_told_after_the_upgrade_or_before_it() -> None:
     config = SimulatorConfig(bad_keys=frozenset({"sk-test"}))
     late = ask(MODEL, GOOD, config=config)
     assert isinstance(late, CloseAfterUpgrade)
@@ -54,12 +54,12 @@ def test_a_bad_key_is_told_after_the_upgrade_or_before_it() -> None:
     assert early.status == 401
 
 
-def test_a_key_that_is_not_among_the_known_ones_is_bad() -> None:
+def test_point_07_a_key_that_is_not_among_the_known_ones_is_bad() -> None:
     assert isinstance(ask(MODEL, GOOD, config=SimulatorConfig(api_keys=frozenset({"sk-other"}))), CloseAfterUpgrade)
 
 
 @pytest.mark.parametrize(("headers", "subprotocols"), [((BETA,), ()), ((), ("realtime", "openai-beta.realtime-v1"))])
-def test_the_beta_is_over(headers: tuple[tuple[bytes, bytes], ...], subprotocols: tuple[str, ...]) -> None:
+def test_point_08_the_beta_is_over(headers: tuple[tuple[bytes, bytes], ...], subprotocols: tuple[str, ...]) -> None:
     answer = ask(MODEL, GOOD, *headers, subprotocols=subprotocols)
     assert isinstance(answer, CloseAfterUpgrade)
     assert answer.event["error"]["code"] == "beta_api_shape_disabled"
@@ -67,7 +67,7 @@ def test_the_beta_is_over(headers: tuple[tuple[bytes, bytes], ...], subprotocols
 
 
 @pytest.mark.parametrize("target", ["/v1/realtime", "/v1/realtime?model="])
-def test_a_session_needs_a_model(target: str) -> None:
+def test_point_09_a_session_needs_a_model(target: str) -> None:
     answer = ask(target, GOOD)
     assert isinstance(answer, CloseAfterUpgrade)
     assert (answer.close.code, answer.close.reason) == (4000, "invalid_request_error.missing_model")

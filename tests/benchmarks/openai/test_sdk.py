@@ -173,7 +173,7 @@ async def connect(port: int, key: str) -> list[str]:
         return await greet(connection)
 
 
-async def test_the_sdks_asyncio_client_connects_and_is_greeted() -> None:
+async def test_point_05_the_sdks_asyncio_client_connects_and_is_greeted() -> None:
     config = SimulatorConfig(first_audio_delay_s=0.0)
     kinds = await with_simulator(config, lambda port: asyncio.run(connect(port, "sk-test")))
     assert kinds[:3] == ["session.created", "session.updated", "response.created"]
@@ -194,7 +194,7 @@ def connect_with_a_bad_key(port: int, *, is_upgraded: bool) -> None:
 
 
 @pytest.mark.parametrize("is_upgraded", [True, False])
-async def test_the_sdk_sees_a_bad_key_as_the_service_shows_it(is_upgraded: bool) -> None:
+async def test_point_07_the_sdk_sees_a_bad_key_as_the_service_shows_it(is_upgraded: bool) -> None:
     answer: Any = "close" if is_upgraded else "http_401"
     config = SimulatorConfig(bad_keys=frozenset({"sk-bad"}), bad_key_answer=answer)
     await with_simulator(config, partial(connect_with_a_bad_key, is_upgraded=is_upgraded))

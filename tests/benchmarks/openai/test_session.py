@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulators.openai import Fail, Incomplete, Reply, Several, SimulatorConfig, ToolCall
+from benchmarks.simulators.openai import Close, Fail, Incomplete, Reply, Several, SimulatorConfig, ToolCall
 from benchmarks.simulators.openai.client_events import CLIENT_EVENTS
 from tests.benchmarks.openai.line import PHONE, Json, Line, error, kinds, phone_line
 
@@ -75,17 +75,17 @@ def whole_call() -> Line:
     return line
 
 
-def test_everything_the_simulator_says_is_heard_in_one_call_and_fits_the_sdk() -> None:
+def test_point_13_everything_the_simulator_says_is_heard_in_one_call_and_fits_the_sdk() -> None:
     assert set(kinds(whole_call().events)) == SPOKEN
 
 
-def test_every_event_has_an_id_of_its_own() -> None:
+def test_point_13_every_event_has_an_id_of_its_own() -> None:
     ids = [event["event_id"] for event in whole_call().events]
     assert len(set(ids)) == len(ids)
     assert all(event_id.startswith("event_") and len(event_id) == len("event_") + 21 for event_id in ids)
 
 
-def test_an_unknown_event_is_refused_with_the_list_of_those_there_are() -> None:
+def test_point_56_an_unknown_event_is_refused_with_the_list_of_those_there_are() -> None:
     line = phone_line()
     refused = error(line.send("response.sing", event_id="s-1"))
     assert (refused["code"], refused["param"], refused["event_id"]) == ("invalid_value", "type", "s-1")
@@ -95,7 +95,7 @@ def test_an_unknown_event_is_refused_with_the_list_of_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("raw", ["", "{", "hello", "[]", "7", "null", '"text"', "[" * 100_000])
-def test_what_is_not_a_json_object_is_refused_and_the_session_goes_on(raw: str) -> None:
+def test_point_56_what_is_not_a_json_object_is_refused_and_the_session_goes_on(raw: str) -> None:
     line = phone_line()
     refused = error(line.send_raw(raw))
     assert (refused["type"], refused["event_id"]) == ("invalid_request_error", None)
@@ -141,26 +141,41 @@ def test_nothing_a_client_can_send_breaks_a_session(kind: str, fields: Json) -> 
     assert line.session.closing is None
 
 
-def test_the_hour_ends_with_an_error_and_then_a_close() -> None:
+def test_point_57_the_hour_ends_with_an_error_and_then_a_close() -> None:
     line = phone_line()
     assert line.wait(3599.9) == []
     assert line.session.closing is None
     expired = error(line.wait(0.2))
     assert (expired["code"], expired["event_id"]) == ("session_expired", None)
     assert expired["message"] == "Your session hit the maximum duration of 60 minutes."
-    closing: Any = line.session.closing
-    assert (closing.code, closing.reason) == (1001, "Your session hit the maximum duration of 60 minutes.")
+    ending: Any = line.session.closing
+    assert (ending.code, ending.reason) == (1001, "Your session hit the maximum duration of 60 minutes.")
+
+
+def test_point_57_the_hour_can_pass_faster_and_its_end_can_come_without_an_error() -> None:
+    line = phone_line(time_scale=60.0, expiry_error=False)
+    assert line.events[0]["session"]["expires_at"] == 1e9 + 60
+    assert line.wait(59.9) == []
+    assert line.wait(0.2) == []
+    assert line.session.closing == Close(1001, "Your session hit the maximum duration of 60 minutes.")
+
+
+def test_point_19_there_is_no_second_opening_event_unless_an_old_client_needs_it() -> None:
+    assert kinds(phone_line().events) == ["session.created", "session.updated"]
+    old = phone_line(conversation_created=True)
+    assert kinds(old.events) == ["session.created", "conversation.created", "session.updated"]
+    assert old.events[1]["conversation"]["id"].startswith("conv_")
 
 
 def test_nothing_is_said_after_the_end_however_late_the_driver_is() -> None:
     line = phone_line(Reply("menu"), session_seconds=1.0)
     line.send("response.create")
     line.now += 60.0
-    assert kinds(line.session.advance(line.now))[-1] == "error"
+    assert kinds(line.advance())[-1] == "error"
     assert line.send("response.cancel") == []
 
 
-def test_an_observer_sees_both_directions_in_order_but_no_secrets() -> None:
+def test_point_62_an_observer_sees_both_directions_in_order_but_no_secrets() -> None:
     seen: list[tuple[float, str, Json]] = []
     config = SimulatorConfig(observer=lambda at, who, event: seen.append((at, who, event)), wall_clock=lambda: 1e9)
     line = Line(config)
@@ -173,13 +188,13 @@ def test_an_observer_sees_both_directions_in_order_but_no_secrets() -> None:
     }
     line.send("session.update", session={"type": "realtime", "tools": [tool]})
     line.wait(1.0)
-    assert [(who, event["type"]) for _, who, event in seen] == [
+    assert [(who, event["type"]) for _, who, event in seen[:3]] == [
         ("server", "session.created"),
         ("client", "session.update"),
         ("server", "session.updated"),
     ]
     assert "secret" not in msgspec.json.encode([event for *_, event in seen]).decode()
-    assert line.events[-1]["session"]["tools"] == [tool]  # the client gets its own back
+    assert line.events[1]["session"]["tools"] == [tool]  # the client gets its own back
 
 
 def test_after_a_turn_and_its_answer_only_the_sessions_end_is_left_to_do() -> None:

@@ -16,7 +16,7 @@ def audio_input(**fields: Any) -> Json:
     return {"audio": {"input": fields}}
 
 
-def test_a_session_introduces_itself_with_the_service_defaults_before_the_client_speaks() -> None:
+def test_point_17_a_session_introduces_itself_with_the_service_defaults_before_the_client_speaks() -> None:
     line = Line(SimulatorConfig(wall_clock=lambda: 1_700_000_000.9))
     session = the(line.events, "session.created")["session"]
     assert kinds(line.events) == ["session.created"]
@@ -67,14 +67,14 @@ def test_a_session_introduces_itself_with_the_service_defaults_before_the_client
         ("gpt-realtime-2.1-mini", 500, "marin"),
     ],
 )
-def test_patience_and_voice_follow_the_model(model: str, silence_ms: int, voice: str) -> None:
+def test_point_18_patience_and_voice_follow_the_model(model: str, silence_ms: int, voice: str) -> None:
     session = Line(model=model).events[0]["session"]
     assert session["model"] == model
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == silence_ms
     assert session["audio"]["output"]["voice"] == voice
 
 
-def test_an_update_without_a_type_is_refused_and_changes_nothing() -> None:
+def test_point_20_an_update_without_a_type_is_refused_and_changes_nothing() -> None:
     line = Line()
     refused = error(line.send("session.update", event_id="cfg-1", session={"instructions": "Be brief."}))
     assert refused["code"] == "missing_required_parameter"
@@ -99,7 +99,7 @@ BETA_KEYS = (
 
 
 @pytest.mark.parametrize("key", [*BETA_KEYS, "made_up", "id", "expires_at"])
-def test_one_unknown_key_drops_the_whole_update(key: str) -> None:
+def test_point_21_one_unknown_key_drops_the_whole_update(key: str) -> None:
     line = Line()
     refused = error(update(line, {"instructions": "Be brief.", key: "x"}))
     assert refused["code"] == "unknown_parameter"
@@ -123,7 +123,7 @@ def test_one_unknown_key_drops_the_whole_update(key: str) -> None:
         ({"reasoning": {"budget": 3}}, "session.reasoning.budget"),
     ],
 )  # fmt: skip
-def test_unknown_keys_are_named_with_their_path_at_every_depth(session: Json, path: str) -> None:
+def test_point_21_unknown_keys_are_named_with_their_path_at_every_depth(session: Json, path: str) -> None:
     refused = error(update(Line(), session))
     assert (refused["code"], refused["param"]) == ("unknown_parameter", path)
 
@@ -156,12 +156,12 @@ def test_unknown_keys_are_named_with_their_path_at_every_depth(session: Json, pa
         ({"model": "gpt-realtime"}, "session.model"),
     ],
 )  # fmt: skip
-def test_values_outside_what_is_allowed_are_refused_with_their_path(session: Json, path: str) -> None:
+def test_point_22_values_outside_what_is_allowed_are_refused_with_their_path(session: Json, path: str) -> None:
     refused = error(update(Line(), session))
     assert (refused["code"], refused["param"]) == ("invalid_value", path)
 
 
-def test_both_modalities_at_once_are_refused_in_the_services_words() -> None:
+def test_point_22_both_modalities_at_once_are_refused_in_the_services_words() -> None:
     refused = error(update(Line(), {"output_modalities": ["audio", "text"]}))
     expected = "Invalid modalities: ['audio', 'text']. Supported combinations are: ['text'] and ['audio']."
     assert refused["message"] == expected
@@ -197,7 +197,7 @@ def test_reasoning_is_refused_where_the_model_does_not_reason() -> None:
     assert updated["session"]["reasoning"] == {"effort": "low"}
 
 
-def test_an_update_is_answered_once_with_the_whole_session_and_keeps_what_it_does_not_name() -> None:
+def test_point_23_an_update_is_answered_once_with_the_whole_session_and_keeps_what_it_does_not_name() -> None:
     line = Line()
     tool = {"type": "function", "name": "find", "description": "Find.", "parameters": {"type": "object"}}
     update(line, {"tools": [tool], "instructions": "Be brief."})
@@ -221,7 +221,7 @@ def test_an_update_of_one_vad_setting_keeps_the_others() -> None:
     assert detection["create_response"] is False
 
 
-def test_empty_and_null_values_turn_things_off() -> None:
+def test_point_23_empty_and_null_values_turn_things_off() -> None:
     line = Line()
     default = line.events[0]["session"]["instructions"]
     update(line, {"instructions": "Be brief.", "tools": [{"type": "function", "name": "f"}]})
@@ -234,13 +234,13 @@ def test_empty_and_null_values_turn_things_off() -> None:
     assert session["audio"]["input"]["turn_detection"] is None
 
 
-def test_the_transcription_echo_shows_language_and_prompt_unset() -> None:
+def test_point_23_the_transcription_echo_shows_language_and_prompt_unset() -> None:
     answer = update(Line(), audio_input(transcription={"model": "gpt-realtime-whisper"}))
     echo = answer[0]["session"]["audio"]["input"]["transcription"]
     assert echo == {"model": "gpt-realtime-whisper", "language": None, "prompt": None}
 
 
-def test_a_voice_cannot_change_once_it_was_heard_but_may_be_named_again() -> None:
+def test_point_24_a_voice_cannot_change_once_it_was_heard_but_may_be_named_again() -> None:
     line = phone_line(Reply("greeting"))
     assert kinds(update(line, {"audio": {"output": {"voice": "cedar"}}})) == ["session.updated"]
     line.send("response.create")

@@ -6,7 +6,7 @@ from tests.benchmarks.openai.line import error, kinds, of_kind, phone_line, the
 BOOK = ToolCall("book_table", '{"guests": 4, "time": "19:30", "name": "Rossi"}')
 
 
-def test_a_call_streams_its_arguments_and_closes_in_order() -> None:
+def test_point_54_a_call_streams_its_arguments_and_closes_in_order() -> None:
     line = phone_line(BOOK)
     line.send("response.create")
     events = line.wait(10.0)
@@ -32,7 +32,7 @@ def test_a_call_streams_its_arguments_and_closes_in_order() -> None:
     assert the(events, "response.output_item.added")["item"]["arguments"] == ""
 
 
-def test_calls_in_parallel_have_their_own_places_and_ids() -> None:
+def test_point_54_calls_in_parallel_have_their_own_places_and_ids() -> None:
     line = phone_line(Several((Reply("one_moment"), BOOK, ToolCall("opening_hours"))))
     line.send("response.create")
     output = line.wait_for("response.done")["response"]["output"]
@@ -42,7 +42,7 @@ def test_calls_in_parallel_have_their_own_places_and_ids() -> None:
     assert [event["output_index"] for event in added] == [0, 1, 2]
 
 
-def test_a_result_is_taken_even_before_the_response_ends_and_waits_to_be_asked_about() -> None:
+def test_point_54_a_result_is_taken_even_before_the_response_ends_and_waits_to_be_asked_about() -> None:
     line = phone_line(BOOK, Reply("table_booked"))
     line.send("response.create")
     call_id = line.wait_for("response.function_call_arguments.done")["call_id"]
@@ -56,7 +56,7 @@ def test_a_result_is_taken_even_before_the_response_ends_and_waits_to_be_asked_a
     assert "table" in spoken
 
 
-def test_the_result_of_a_call_nobody_made_is_refused() -> None:
+def test_point_54_the_result_of_a_call_nobody_made_is_refused() -> None:
     item = {"type": "function_call_output", "call_id": "call_unknown", "output": ""}
     refused = error(phone_line().send("conversation.item.create", item=item, event_id="o-1"))
     assert refused["type"] == "invalid_request_error"
@@ -64,7 +64,7 @@ def test_the_result_of_a_call_nobody_made_is_refused() -> None:
     assert refused["event_id"] == "o-1"
 
 
-def test_a_call_from_an_earlier_conversation_can_be_told_with_its_result() -> None:
+def test_point_50_a_call_from_an_earlier_conversation_can_be_told_with_its_result() -> None:
     line = phone_line()
     call = {"type": "function_call", "name": "book_table", "arguments": "{}", "call_id": "call_before"}
     output = {"type": "function_call_output", "call_id": "call_before", "output": ""}

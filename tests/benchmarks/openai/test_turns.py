@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from benchmarks import speech
-from benchmarks.simulators.openai import Reply, Script
+from benchmarks.simulators.openai import FailedTranscription, Faults, Reply, Script
 from proto import mulaw
 from tests.benchmarks.openai.line import Json, Line, error, kinds, of_kind, phone_line, the
 
@@ -30,38 +30,38 @@ def manual_line() -> Line:
     return line
 
 
-def test_an_append_is_not_acknowledged() -> None:
+def test_point_26_an_append_is_not_acknowledged() -> None:
     assert phone_line().append(mulaw.silence(20)) == []
 
 
 @pytest.mark.parametrize("audio", ["not base64!", "abc", 7, None])
-def test_audio_that_does_not_decode_is_refused_and_the_session_goes_on(audio: object) -> None:
+def test_point_26_audio_that_does_not_decode_is_refused_and_the_session_goes_on(audio: object) -> None:
     line = phone_line()
     refused = error(line.send("input_audio_buffer.append", audio=audio, event_id="a-1"))
     assert (refused["code"], refused["param"], refused["event_id"]) == ("invalid_value", "audio", "a-1")
     assert line.append(mulaw.silence(20)) == []
 
 
-def test_an_append_without_audio_is_refused() -> None:
+def test_point_26_an_append_without_audio_is_refused() -> None:
     refused = error(phone_line().send("input_audio_buffer.append"))
     assert (refused["code"], refused["param"]) == ("missing_required_parameter", "audio")
 
 
-def test_half_a_pcm_sample_does_no_harm() -> None:
+def test_point_26_half_a_pcm_sample_does_no_harm() -> None:
     line = Line()
     for size in (1, 3, 961, 959):
         assert line.append(bytes(size)) == []
     assert kinds(line.send("input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
 
 
-def test_without_appends_no_time_passes_for_the_ear() -> None:
+def test_point_27_without_appends_no_time_passes_for_the_ear() -> None:
     line = phone_line()
     line.speak(speech.clip("ask_hours").mulaw)
     assert line.wait(60.0) == []
     assert "input_audio_buffer.speech_stopped" in kinds(line.speak(mulaw.silence(600)))
 
 
-def test_a_turn_is_told_in_order_with_one_item_id_and_answered() -> None:
+def test_point_29_a_turn_is_told_in_order_with_one_item_id_and_answered() -> None:
     line = phone_line(Reply("opening_hours"))
     line.speak(mulaw.silence(1000))
     heard = line.say("ask_hours")
@@ -85,21 +85,21 @@ def test_the_second_turn_follows_the_first_answer() -> None:
     assert of_kind(heard, "conversation.item.added")[0]["previous_item_id"] == answer
 
 
-def test_a_turn_cannot_begin_before_the_last_one_ended() -> None:
+def test_point_28_a_turn_cannot_begin_before_the_last_one_ended() -> None:
     line = phone_line(Reply("opening_hours"))
     configure(line, turn_detection={"type": "server_vad", "prefix_padding_ms": 2000, "create_response": False})
     ended = the(line.say("ask_hours", then_silent_ms=520), "input_audio_buffer.speech_stopped")["audio_end_ms"]
     assert the(line.say("ask_menu"), "input_audio_buffer.speech_started")["audio_start_ms"] == ended
 
 
-def test_with_create_response_off_turns_are_committed_but_not_answered() -> None:
+def test_point_29_with_create_response_off_turns_are_committed_but_not_answered() -> None:
     line = phone_line()
     configure(line, turn_detection={"type": "server_vad", "create_response": False})
     assert kinds(line.say("ask_hours")) == TURN
     assert line.wait(5.0) == []
 
 
-def test_an_update_while_the_caller_speaks_does_not_disturb_the_turn() -> None:
+def test_point_25_an_update_while_the_caller_speaks_does_not_disturb_the_turn() -> None:
     line = phone_line()
     half = len(speech.clip("ask_hours").mulaw) // 320 * 160
     started = the(line.speak(speech.clip("ask_hours").mulaw[:half]), "input_audio_buffer.speech_started")
@@ -109,7 +109,7 @@ def test_an_update_while_the_caller_speaks_does_not_disturb_the_turn() -> None:
     assert the(heard, "input_audio_buffer.speech_stopped")["item_id"] == started["item_id"]
 
 
-def test_without_turn_detection_nothing_happens_by_itself() -> None:
+def test_point_30_without_turn_detection_nothing_happens_by_itself() -> None:
     line = manual_line()
     assert line.say("ask_hours") == []
     assert line.wait(5.0) == []
@@ -119,7 +119,7 @@ def test_without_turn_detection_nothing_happens_by_itself() -> None:
 
 
 @pytest.mark.parametrize("held_ms", [0, 20, 99])
-def test_a_commit_of_next_to_nothing_is_refused_with_what_there_is(held_ms: int) -> None:
+def test_point_30_a_commit_of_next_to_nothing_is_refused_with_what_there_is(held_ms: int) -> None:
     line = manual_line()
     line.append(mulaw.silence(held_ms))
     refused = error(line.send("input_audio_buffer.commit", event_id="c-1"))
@@ -131,14 +131,14 @@ def test_a_commit_of_next_to_nothing_is_refused_with_what_there_is(held_ms: int)
     assert refused["event_id"] == "c-1"
 
 
-def test_what_was_cleared_cannot_be_committed() -> None:
+def test_point_30_what_was_cleared_cannot_be_committed() -> None:
     line = manual_line()
     line.append(mulaw.silence(500))
     assert kinds(line.send("input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
     assert error(line.send("input_audio_buffer.commit"))["code"] == "input_audio_buffer_commit_empty"
 
 
-def test_a_commit_while_the_caller_speaks_uses_the_id_already_announced() -> None:
+def test_point_31_a_commit_while_the_caller_speaks_uses_the_id_already_announced() -> None:
     line = phone_line()
     started = the(line.speak(speech.clip("ask_hours").mulaw), "input_audio_buffer.speech_started")
     committed = line.send("input_audio_buffer.commit")
@@ -147,7 +147,7 @@ def test_a_commit_while_the_caller_speaks_uses_the_id_already_announced() -> Non
     assert line.speak(mulaw.silence(1000)) == []  # that turn is over: it does not end twice
 
 
-def test_what_the_caller_said_can_be_listened_to_again() -> None:
+def test_point_53_what_the_caller_said_can_be_listened_to_again() -> None:
     line = manual_line()
     spoken = speech.clip("ask_hours").mulaw
     line.append(spoken)
@@ -162,7 +162,7 @@ def transcribed_turn(model: str, *texts: str) -> list[Json]:
     return [*line.say("ask_hours"), *line.wait(10.0)]
 
 
-def test_a_transcription_streams_beside_the_answer_and_ends_complete() -> None:
+def test_point_34_a_transcription_streams_beside_the_answer_and_ends_complete() -> None:
     events = transcribed_turn("gpt-realtime-whisper", "Until when are you open?")
     prefix = "conversation.item.input_audio_transcription"
     item_id = the(events, "input_audio_buffer.committed")["item_id"]
@@ -174,7 +174,7 @@ def test_a_transcription_streams_beside_the_answer_and_ends_complete() -> None:
     assert order.index("response.created") < order.index(f"{prefix}.completed") < order.index("response.done")
 
 
-def test_transcription_models_bill_by_tokens_or_by_time() -> None:
+def test_point_34_transcription_models_bill_by_tokens_or_by_time() -> None:
     completed = the(transcribed_turn("gpt-4o-transcribe"), "conversation.item.input_audio_transcription.completed")
     usage = completed["usage"]
     assert usage["type"] == "tokens"
@@ -192,7 +192,7 @@ def test_successive_turns_are_understood_as_the_script_says() -> None:
     assert [event["transcript"] for event in completed] == ["Hello.", "A table, please.", "The caller said something."]
 
 
-def test_without_transcription_the_callers_words_are_not_written_down() -> None:
+def test_point_34_without_transcription_the_callers_words_are_not_written_down() -> None:
     line = phone_line()
     line.say("ask_hours")
     line.wait(10.0)
@@ -207,3 +207,38 @@ def test_minutes_of_silence_do_not_pile_up() -> None:
     item_id = the(committed, "input_audio_buffer.committed")["item_id"]
     kept = line.send("conversation.item.retrieve", item_id=item_id)[0]["item"]["content"][0]["audio"]
     assert len(kept) < 1_000_000
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_point_34_a_transcription_can_come_before_during_or_after_the_answer(when: str) -> None:
+    line = phone_line(Reply("menu"), transcription_when=when)
+    configure(line, transcription={"model": "gpt-realtime-whisper"})
+    line.say("ask_menu")
+    line.wait(20.0)
+    order = kinds(line.events)
+    completed = order.index("conversation.item.input_audio_transcription.completed")
+    created, done = order.index("response.created"), order.index("response.done")
+    assert {"before": completed < created, "during": created < completed < done, "after": completed > done}[when]
+
+
+def test_point_34_a_turn_that_nobody_answers_is_transcribed_all_the_same() -> None:
+    line = phone_line(transcription_when="after")
+    configure(line, transcription={"model": "whisper-1"}, turn_detection=None)
+    line.append(mulaw.silence(500))
+    line.send("input_audio_buffer.commit")
+    assert line.wait_for("conversation.item.input_audio_transcription.completed")
+
+
+@pytest.mark.parametrize("is_scripted", [True, False])
+def test_point_34_a_transcription_can_fail(is_scripted: bool) -> None:
+    failure = FailedTranscription("DeploymentNotFound", "There is no such deployment.")
+    script = Script(input_transcripts=(failure, "Hello."))
+    line = phone_line(script=script if is_scripted else Script(), faults=Faults(failed_transcription=not is_scripted))
+    configure(line, transcription={"model": "gpt-realtime-whisper"})
+    line.say("ask_hours")
+    line.wait(10.0)
+    failed = the(line.events, "conversation.item.input_audio_transcription.failed")
+    assert failed["item_id"] == the(line.events, "input_audio_buffer.committed")["item_id"]
+    assert failed["error"]["code"] == ("DeploymentNotFound" if is_scripted else None)
+    assert "conversation.item.input_audio_transcription.completed" not in kinds(line.events)
+    assert the(line.events, "response.done")["response"]["status"] == "completed"

@@ -38,7 +38,7 @@ def test_each_of_the_callers_lines_is_one_turn(clip: str) -> None:
 
 
 @pytest.mark.parametrize("audio_format", ["audio/pcm", "audio/pcma", "audio/pcmu"])
-def test_a_line_sounds_the_same_in_every_format(audio_format: FormatName) -> None:
+def test_point_27_a_line_sounds_the_same_in_every_format(audio_format: FormatName) -> None:
     silence = {"audio/pcm": bytes(48_000), "audio/pcma": b"\xd5" * 8000, "audio/pcmu": b"\xff" * 8000}
     events = vad(audio_format).feed(clip_audio("ask_hours", audio_format) + silence[audio_format])
     reference = vad().feed(clip_audio("ask_hours", "audio/pcmu") + silence["audio/pcmu"])
@@ -59,7 +59,7 @@ def test_a_click_is_not_speech() -> None:
     assert vad().feed(mulaw.silence(200) + tone(40, -20.0) + mulaw.silence(600)) == []
 
 
-def test_the_turn_ends_after_the_silence_asked_for() -> None:
+def test_point_29_the_turn_ends_after_the_silence_asked_for() -> None:
     for silence_ms in (200, 500, 800):
         stopped = vad(silence_duration_ms=silence_ms).feed(tone(400, -20.0) + mulaw.silence(1000))[1]
         assert stopped == SpeechStopped(400 + silence_ms)
@@ -70,14 +70,14 @@ def test_a_pause_shorter_than_that_does_not_end_it() -> None:
     assert events == [SpeechStarted(0), SpeechStopped(1780)]
 
 
-def test_padding_reaches_back_before_the_onset_but_not_into_the_turn_before() -> None:
+def test_point_28_padding_reaches_back_before_the_onset_but_not_into_the_turn_before() -> None:
     detector = vad(prefix_padding_ms=300, silence_duration_ms=200)
     first = detector.feed(mulaw.silence(1000) + tone(400, -20.0) + mulaw.silence(200))
     assert first == [SpeechStarted(700), SpeechStopped(1600)]
     assert detector.feed(mulaw.silence(100) + tone(100, -20.0)) == [SpeechStarted(1600)]
 
 
-def test_an_eager_ear_waits_less_for_the_end_of_a_thought() -> None:
+def test_point_32_an_eager_ear_waits_less_for_the_end_of_a_thought() -> None:
     waits = {}
     for eagerness, most_ms in (("low", 8000), ("medium", 4000), ("high", 2000)):
         detector = vad(type="semantic_vad", eagerness=eagerness)
