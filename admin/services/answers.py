@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]  # ships no types
+from twilio.twiml.voice_response import Connect, VoiceResponse
 
 from admin.errors import UnusableHostError
 from relay import MEDIA_PATH

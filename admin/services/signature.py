@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TypeGuard
 from urllib.parse import parse_qs, urlsplit
 
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # the package ships no types
+from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
 _BODY_HASH = "bodySHA256"

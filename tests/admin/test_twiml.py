@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 from quart import Response
 from structlog.testing import capture_logs
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # the package ships no types
+from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
 from admin.services import answers

@@ -2,9 +2,11 @@
 
 Pure: no socket, no clock. `hear` takes what the relay sent, `step` does what is due by `now` and returns what to send,
 `due_at` says when to step next. Frames go out on absolute deadlines, 20 ms apart: a late step catches up and never
-shifts the rest.
+shifts the rest. A network that is not ideal lies in between, as two pipes and a carrier (`network.py`).
 """
 
+from collections import deque
+from random import Random
 from typing import Final, assert_never
 
 import msgspec
@@ -12,7 +14,8 @@ import msgspec
 from benchmarks.simulators.twilio import events, messages
 from benchmarks.simulators.twilio.caller import Caller
 from benchmarks.simulators.twilio.level import SpeechDetector, is_speech
-from benchmarks.simulators.twilio.playout import BYTES_PER_S, Playout, PlayoutOverflowError, Run
+from benchmarks.simulators.twilio.network import NEVER, Carrier, Network, Pipe
+from benchmarks.simulators.twilio.playout import BYTES_PER_S, Echo, Playout, PlayoutOverflowError, Run
 from benchmarks.simulators.twilio.report import CallRecord, EndedBy
 from proto import mulaw
 
@@ -35,10 +38,19 @@ class StreamIdentity(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
 
 
+class Closing(msgspec.Struct, frozen=True):
+    """The relay's end of the socket closed."""
+
+    code: int
+
+
+_SAID_GOODBYE: Final = ("caller", "time_limit", "api", "redirected")  # endings at Twilio's side: the relay gets `stop`
+
+
 class Line:
     """One stream from `start` to `stop`.
 
-    Attributes: ended_by, who ended it, None while it is open.
+    Attributes: ended_by, who ended it, None while it is open; failure, what Twilio would call a stream error.
     """
 
     def __init__(
@@ -49,9 +61,18 @@ class Line:
         *,
         ends_at: float,
         observe: events.Observer = events.unobserved,
+        network: Network | None = None,
+        random: Random | None = None,
     ) -> None:
-        """Args: ends_at, the time limit on the monotonic clock, s."""
+        """Args: ends_at, the time limit on the monotonic clock, s; random, for what the network leaves to chance."""
         self.ended_by: EndedBy | None = None
+        self.failure: str | None = None
+        self.network = network or Network()
+        self._carrier = Carrier(self.network, random or Random())
+        self._to_relay: Pipe[str] = Pipe(self.network.to_relay_ms / 1000)
+        self._to_twilio: Pipe[str | bytes | Closing] = Pipe(self.network.to_twilio_ms / 1000)
+        self._late_echoes: deque[Echo] = deque()
+        self._leaving: EndedBy | None = None  # asked for from outside, done with the next step
         self._identity = identity
         self._caller, self._record, self._observe = caller, record, observe
         self._ends_at = ends_at
@@ -64,8 +85,13 @@ class Line:
         self._ticks = 0  # frames asked of the caller
         self._sent = bytearray()  # what the caller said, one frame per tick
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended and its last message has left."""
+        return self.ended_by is not None and self._to_relay.next_at() == NEVER
+
     def begin(self, now: float) -> list[str]:
-        """The two messages that open a stream."""
+        """Open the stream: what to send at once, if the network delivers at once."""
         self._start_s = now
         self._record.stream_sid = self._identity.stream_sid
         if self._record.stream_start_s is None:
@@ -84,12 +110,33 @@ class Line:
             )
         )
         start = messages.Start(self._next_sequence(), body, self._identity.stream_sid)
-        return [messages.encode(messages.Connected()), messages.encode(start)]
+        self._send(messages.Connected(), now)
+        self._send(start, now)
+        return self._to_relay.take(now)
 
     def hear(self, raw: str | bytes, now: float) -> None:
-        """One message from the relay. What Twilio would not accept becomes a warning and changes nothing."""
-        if self.ended_by is not None:
-            return
+        """One message from the relay, on its way to Twilio."""
+        self._to_twilio.put(raw, now)
+        self._take_arrived(now)
+
+    def closed(self, code: int, now: float) -> None:
+        """The relay closed the socket; what it sent before arrives before."""
+        self._to_twilio.put(Closing(code), now)
+        self._take_arrived(now)
+
+    def leave(self, left_by: EndedBy) -> None:
+        """Something outside the stream ends it: say so to the relay with the next step."""
+        self._leaving = left_by
+
+    def _take_arrived(self, now: float) -> None:
+        for arrived in self._to_twilio.take(now):
+            if isinstance(arrived, Closing):
+                self._note_closing(arrived.code, now)
+            elif self.ended_by is None:
+                self._read(arrived, now)
+
+    def _read(self, raw: str | bytes, now: float) -> None:
+        """What Twilio would not accept becomes a warning and changes nothing."""
         try:
             self._obey(messages.decode(raw, self._identity.stream_sid), now)
         except messages.InvalidMessageError as error:
@@ -99,37 +146,62 @@ class Line:
 
     def due_at(self) -> float:
         """When `step` has something to do."""
+        if self.ended_by is not None:
+            return self._to_relay.next_at()
+        if self._vanished_by(self._next_frame_at):
+            return min(self._ends_at, self._to_twilio.next_at())
         echo_at = self._playout.next_echo_at()
-        due_at = min(self._next_frame_at, self._ends_at)
-        return due_at if echo_at is None else min(due_at, echo_at)
+        late_echo_at = self._late_echoes[0].due_s if self._late_echoes else NEVER
+        arrival_at = min(self._to_relay.next_at(), self._to_twilio.next_at())
+        return min(self._next_frame_at, self._ends_at, arrival_at, late_echo_at, NEVER if echo_at is None else echo_at)
 
     def step(self, now: float) -> list[str]:
         """All that is due: mark echoes, frames, keys; `stop` when the caller leaves or the time is up."""
-        if self.ended_by is not None:
-            return []
-        out = self._echoes(now)
-        while self.ended_by is None and self._next_frame_at <= min(now, self._ends_at):
-            out += self._tick(self._next_frame_at)
-        if self.ended_by is None and now >= self._ends_at:
-            self._end("time_limit", now)
-        if self.ended_by in ("caller", "time_limit"):
-            body = messages.StopBody(self._identity.account_sid, self._identity.call_sid)
-            out.append(messages.encode(messages.Stop(self._next_sequence(), body, self._identity.stream_sid)))
-        return out
+        self._take_arrived(now)
+        if self.ended_by is None:
+            self._do_what_is_due(now)
+        return self._to_relay.take(now)
 
-    def closed(self, code: int, now: float) -> None:
-        """The relay closed the socket. Whatever was still to be played is lost."""
+    def _do_what_is_due(self, now: float) -> None:
+        self._echo(now)
+        while self.ended_by is None and self._next_frame_at <= min(now, self._ends_at):
+            if self._vanished_by(self._next_frame_at):
+                break  # nobody is left to speak or to hang up
+            self._tick(self._next_frame_at)
+        if self.ended_by is None and self._leaving is not None:
+            self._end(self._leaving, now)
+        if self.ended_by is None and now >= self._ends_at:
+            self._end("network" if self._vanished_by(now) else "time_limit", now)
+        if self.ended_by in _SAID_GOODBYE:
+            body = messages.StopBody(self._identity.account_sid, self._identity.call_sid)
+            self._send(messages.Stop(self._next_sequence(), body, self._identity.stream_sid), now)
+
+    def _note_closing(self, code: int, now: float) -> None:
+        """Whatever was still to be played is lost, and what is under way to the relay reaches nobody."""
+        self._to_relay.drop()
         if self.ended_by is not None:
             return
+        if self._vanished_by(now):
+            self._end("network", now)
+            return
         if code in _BAD_CLOSURES:
-            warning_code, detail = _BAD_CLOSURES[code]
-            self._record.warn(warning_code, detail, now)
+            warning_code, self.failure = _BAD_CLOSURES[code]
+            self._record.warn(warning_code, self.failure, now)
         self._end("relay", now)
+
+    def _vanished_by(self, now: float) -> bool:
+        return now >= self._vanishes_at
+
+    @property
+    def _vanishes_at(self) -> float:
+        vanishes_at_ms = self.network.vanishes_at_ms
+        return NEVER if vanishes_at_ms is None else self._start_s + vanishes_at_ms / 1000
 
     def fail(self, error: str, now: float) -> None:
         """The stream cannot go on."""
+        self._to_relay.drop()
         if self.ended_by is None:
-            self._record.error = error
+            self._record.error = self.failure = error
             self._end("error", now)
 
     @property
@@ -161,41 +233,52 @@ class Line:
             )
         )
 
-    def _echoes(self, now: float) -> list[str]:
-        out = []
+    def _echo(self, now: float) -> None:
+        """Marks whose audio is over go back, as late as the network has them, or never."""
         for echo in self._playout.advance(now):
+            if self._carrier.loses_mark():
+                self._record.marks_lost += 1
+            else:
+                self._late_echoes.append(Echo(echo.name, echo.due_s + self.network.mark_delay_ms / 1000))
+        while self._late_echoes and self._late_echoes[0].due_s <= now:
+            echo = self._late_echoes.popleft()
             self._record.marks_echoed += 1
             self._observe(events.MarkEchoed(at_ms=self._record.at_ms(echo.due_s), name=echo.name))
-            mark = messages.Mark(self._next_sequence(), self._identity.stream_sid, messages.MarkBody(echo.name))
-            out.append(messages.encode(mark))
-        return out
+            self._send(
+                messages.Mark(self._next_sequence(), self._identity.stream_sid, messages.MarkBody(echo.name)), now
+            )
 
-    def _tick(self, frame_at: float) -> list[str]:
+    def _tick(self, frame_at: float) -> None:
         """The caller's next frame, and whatever else the caller does with it."""
         until_ms = self._record.at_ms(frame_at)
         hearing = is_speech(self._playout.sounding(frame_at, FRAME_S))
         heard_ms = self._heard_earlier_ms + mulaw.duration_ms(self._playout.heard_bytes(frame_at))
         frame = self._caller.frame(until_ms - mulaw.FRAME_MS, hearing=hearing, heard_ms=heard_ms)
         self._tell_speech(frame, hearing, until_ms)
-        out = self._media(frame)
+        self._send_frame(frame, frame_at)
         for digit in self._caller.keys:
             self._observe(events.KeyPressed(at_ms=until_ms, digit=digit))
             body = messages.DtmfBody(digit)
-            out.append(messages.encode(messages.Dtmf(self._identity.stream_sid, self._next_sequence(), body)))
+            self._send(messages.Dtmf(self._identity.stream_sid, self._next_sequence(), body), frame_at)
         if self._caller.hung_up:
             self._end("caller", frame_at)
-        return out
 
-    def _media(self, frame: bytes) -> list[str]:
-        timestamp_ms = FIRST_TIMESTAMP_MS + self._ticks * mulaw.FRAME_MS
+    def _send_frame(self, frame: bytes, frame_at: float) -> None:
+        began_ms = self._ticks * mulaw.FRAME_MS
         self._ticks += 1
         self._sent += frame or mulaw.silence(mulaw.FRAME_MS)
-        if not frame:
-            return []  # lost on the way: the timestamps go on, the numbers do not
+        arrives = self._carrier.carries(began_ms, speaking=self._caller_speech.is_speaking)
+        late_s = self._carrier.lateness_s()
+        if not frame or not arrives:
+            self._record.frames_lost += 1
+            return  # the timestamps go on, the numbers do not
         self._chunk += 1
         self._record.frames_sent += 1
-        body = messages.media_body(self._chunk, timestamp_ms, frame)
-        return [messages.encode(messages.Media(self._next_sequence(), body, self._identity.stream_sid))]
+        body = messages.media_body(self._chunk, FIRST_TIMESTAMP_MS + began_ms, frame)
+        self._send(messages.Media(self._next_sequence(), body, self._identity.stream_sid), frame_at, late_s=late_s)
+
+    def _send(self, message: messages.Outbound, now: float, *, late_s: float = 0.0) -> None:
+        self._to_relay.put(messages.encode(message), now, late_s=late_s)
 
     def _tell_speech(self, frame: bytes, hearing: bool, until_ms: int) -> None:
         match self._caller_speech.hear(is_speech(frame), until_ms):
@@ -210,7 +293,7 @@ class Line:
 
     def _end(self, ended_by: EndedBy, now: float) -> None:
         self.ended_by = ended_by
-        self._record.heard += self._playout.heard(now)
+        self._record.heard += self._playout.heard(min(now, self._vanishes_at))  # nobody plays on behind that
         if self._sent:
             self._record.sent.append(
                 Run(self._start_s, bytes(self._sent[: round((now - self._start_s) * BYTES_PER_S)]))

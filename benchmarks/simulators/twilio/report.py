@@ -14,7 +14,20 @@ import numpy as np
 from benchmarks.simulators.twilio.playout import BYTES_PER_S, Run, track_of
 from proto import mulaw
 
-EndedBy = Literal["caller", "relay", "time_limit", "hangup_verb", "rejected", "error"]
+# api: a REST request ended it; redirected: one took the call elsewhere, which ends a stream but no call; unanswered:
+# nobody took an outbound call; network: the stream's socket vanished.
+EndedBy = Literal[
+    "caller",
+    "relay",
+    "time_limit",
+    "hangup_verb",
+    "rejected",
+    "error",
+    "api",
+    "redirected",
+    "unanswered",
+    "network",
+]
 
 MAX_WARNINGS: Final = 100  # Twilio itself logs one per stream; beyond a hundred they say nothing new
 _QUIET_LEVEL: Final = 256  # of 32767: line noise and dither stay below, the first syllable does not
@@ -26,6 +39,31 @@ class StreamWarning(msgspec.Struct, frozen=True, kw_only=True):
     code: int
     detail: str
     at_ms: int
+
+
+class DialReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One number that was dialled. `heard_track` is not part of its JSON."""
+
+    number: str
+    call_sid: str  # of the leg
+    status: str  # its last status
+    duration_ms: int  # bridged to the caller
+    staff_heard_ms: int  # of the caller, loud enough to be speech
+    caller_heard_ms: int  # of the staff member, likewise
+
+    @property
+    def heard_track(self) -> bytes:
+        """μ-law of all that the staff member heard, from the answer on; b"" in a report read from JSON."""
+        track: bytes = self.__dict__.get("heard_track_", b"")
+        return track
+
+
+class RecordingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording."""
+
+    sid: str
+    status: str  # completed, absent or failed
+    duration_ms: int
 
 
 class CallReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -46,7 +84,15 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     warnings: tuple[StreamWarning, ...]
     unsupported_verbs: tuple[str, ...]
     said: tuple[str, ...]  # texts of <Say>, which this simulator does not speak
-    http_statuses: tuple[int, ...]  # of webhooks, actions, redirects and the status callback, in order
+    http_statuses: tuple[int, ...]  # of all requests, in the order of their answers
+    status: str = "completed"  # the call's last status, as Twilio names it
+    frames_lost: int = 0  # not sent: lost on the way to Twilio, or suppressed
+    marks_lost: int = 0  # echoes that the network lost
+    played: tuple[str, ...] = ()  # URLs and keys of <Play>
+    gathered: tuple[str, ...] = ()  # keys that each <Gather> got
+    dials: tuple[DialReport, ...] = ()
+    recordings: tuple[RecordingReport, ...] = ()
+    queued: tuple[str, ...] = ()  # names of the queues the caller waited in, with the result
 
     @property
     def heard_track(self) -> bytes:
@@ -78,6 +124,13 @@ class CallRecord:
     warnings: list[StreamWarning] = field(default_factory=list)
     unsupported_verbs: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    frames_lost: int = 0
+    marks_lost: int = 0
+    played: list[str] = field(default_factory=list)
+    gathered: list[str] = field(default_factory=list)
+    dials: list[DialReport] = field(default_factory=list)
+    recordings: list[RecordingReport] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
     http_statuses: list[int] = field(default_factory=list)
     heard: list[Run] = field(default_factory=list)
     sent: list[Run] = field(default_factory=list)
@@ -96,7 +149,7 @@ class CallRecord:
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(StreamWarning(code=code, detail=detail, at_ms=self.at_ms(now)))
 
-    def report(self, ended_by: EndedBy, now: float) -> CallReport:
+    def report(self, ended_by: EndedBy, now: float, status: str = "completed") -> CallReport:
         """The call as it stands, ended now."""
         report = CallReport(
             call_sid=self.call_sid,
@@ -115,6 +168,14 @@ class CallRecord:
             unsupported_verbs=tuple(self.unsupported_verbs),
             said=tuple(self.said),
             http_statuses=tuple(self.http_statuses),
+            status=status,
+            frames_lost=self.frames_lost,
+            marks_lost=self.marks_lost,
+            played=tuple(self.played),
+            gathered=tuple(self.gathered),
+            dials=tuple(self.dials),
+            recordings=tuple(self.recordings),
+            queued=tuple(self.queued),
         )
         # Beside the fields, so that encoding the report does not put minutes of base64 into it.
         report.__dict__["heard_track_"] = track_of(self.heard, now - self.zero_s, zero_s=self.zero_s)

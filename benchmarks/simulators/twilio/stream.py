@@ -18,6 +18,7 @@ from wsproto.utilities import LocalProtocolError
 from benchmarks.simulators.twilio.errors import CallProblemError
 from benchmarks.simulators.twilio.line import Line
 from benchmarks.simulators.twilio.signature import sign
+from benchmarks.simulators.twilio.transport import ImpairedTransport
 
 USER_AGENT: Final = "Tautline-TwilioSimulator/1"
 MAX_MESSAGE_BYTES: Final = 1 << 20  # two minutes of audio in one message: more is no answer but an accident
@@ -113,18 +114,27 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def carry(
-    transport: trio.abc.Stream, address: StreamAddress, line: Line, *, auth_token: str | None
+    transport: trio.abc.Stream,
+    address: StreamAddress,
+    line: Line,
+    *,
+    auth_token: str | None,
+    opened: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Run one stream over an open transport, from the upgrade to the last byte; the transport is closed on return.
 
+    Args: opened, called when the relay has accepted the upgrade.
     Returns: the WebSocket's close code, None if it ended without one.
     Raises: CallProblemError if the relay does not accept the upgrade.
     """
     problem: CallProblemError | None = None
     exchange: _Exchange | None = None
+    impaired = ImpairedTransport(transport, line.network)
     try:
         async with trio.open_nursery() as nursery:
-            exchange = _Exchange(await _upgrade(nursery, transport, address, auth_token), line)
+            exchange = _Exchange(await _upgrade(nursery, impaired, address, auth_token), line)
+            impaired.begin(trio.current_time())
+            opened()
             nursery.start_soon(exchange.listen)
             await exchange.talk()
             nursery.cancel_scope.cancel()
@@ -197,12 +207,13 @@ class _Exchange:
     async def talk(self) -> None:
         """Send what is due until the line has ended, then say goodbye."""
         await self._send(self._line.begin(trio.current_time()))
-        while self._line.ended_by is None:
+        while not self._line.is_over:
             with trio.move_on_at(self._line.due_at()):
                 await self._changed.wait()
             self._changed = trio.Event()
             await self._send(self._line.step(trio.current_time()))
-        if not self._is_stuck:  # else half a frame is under way, and nothing can follow it
+        # With half a frame under way nothing can follow it, and an end that has vanished says no goodbye.
+        if not self._is_stuck and self._line.ended_by != "network":
             with trio.move_on_after(CLOSE_TIMEOUT_S):
                 await self._socket.aclose()
 

@@ -1,35 +1,36 @@
 """The HTTP side: what Twilio asks and tells a voice application, form-encoded and signed.
 
-Asks for TwiML (the voice URL, an action, a redirect) and tells how the call ended (the status callback). Redirect
-answers are not followed: Twilio does, but loses the form on the way, so to a relay they are faults.
+Asks for TwiML (the voice URL, an action, a redirect), tells what nobody has to answer (callbacks), and fetches what
+`<Play>` plays. Redirect answers are not followed: Twilio does, but loses the form on the way, so to a relay they are
+faults.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import httpx
 import msgspec
 import trio
 
+from benchmarks.simulators.twilio.callbacks import Callback
 from benchmarks.simulators.twilio.errors import CallProblemError
-from benchmarks.simulators.twilio.options import CallOptions
+from benchmarks.simulators.twilio.options import CallOptions, Method
+from benchmarks.simulators.twilio.progress import CallStatus
 from benchmarks.simulators.twilio.signature import sign
 from benchmarks.simulators.twilio.stream import USER_AGENT, tls_context
-from benchmarks.simulators.twilio.twiml import MAX_BYTES, Method
+from benchmarks.simulators.twilio.twiml import MAX_BYTES
 
 CONNECT_TIMEOUT_S: Final = 5.0
 TOTAL_TIMEOUT_S: Final = 15.0
 MAX_ATTEMPTS: Final = 2  # Twilio tries a second time, if no connection came about
+MAX_MEDIA_BYTES: Final = 16 << 20  # of what <Play> fetches
 
 BAD_URL: Final = 11100
 RETRIEVAL_FAILED: Final = 11200
 BAD_CONTENT_TYPE: Final = 12300
 _XML_TYPES: Final = ("text/xml", "application/xml", "text/html")
-
-CallStatus = Literal["ringing", "in-progress", "completed", "busy", "no-answer", "failed"]
 
 
 class CallIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,37 +63,31 @@ class Webhooks:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def ask(self, url: str, method: Method, status: CallStatus) -> bytes:
-        """Fetch TwiML. Raises: CallProblemError for anything but a successful answer with XML."""
-        response, body = await self._request(url, method, self._fields(status))
-        if not response.is_success:
-            raise CallProblemError(
-                RETRIEVAL_FAILED,
-                f"{method} {url} answered HTTP {response.status_code}, not TwiML",
-                status=response.status_code,
-            )
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    async def ask(self, url: str, method: Method, status: CallStatus, more: Mapping[str, str] | None = None) -> bytes:
+        """Fetch TwiML. Raises: CallProblemError for anything but a successful answer with XML.
+
+        Args: more, fields beside the usual ones: an action's results, a fallback's error.
+        """
+        response, body = await self._request(url, method, self.fields(status) | dict(more or {}))
+        _require_success(response, method, url)
+        content_type = _content_type(response)
         if content_type not in _XML_TYPES:
             raise CallProblemError(BAD_CONTENT_TYPE, f"{method} {url} answered {content_type!r}, not XML")
         return body
 
-    async def tell_ended(self, url: str, status: CallStatus, duration_s: float) -> None:
-        """The status callback's last event. Raises: CallProblemError unless it was taken with 2xx."""
-        seconds = round(duration_s)
-        fields = self._fields(status) | {
-            "SequenceNumber": "0",  # a number's status callback fires for the last event only
-            "Timestamp": format_datetime(datetime.now(UTC)),
-            "CallbackSource": "call-progress-events",
-            "CallDuration": str(seconds),
-            "Duration": str(-(-seconds // 60)),  # billed minutes, begun ones count
-        }
-        response, _ = await self._request(url, "POST", fields)
-        if not response.is_success:
-            raise CallProblemError(
-                RETRIEVAL_FAILED, f"POST {url} answered HTTP {response.status_code}", status=response.status_code
-            )
+    async def tell(self, callback: Callback) -> None:
+        """Deliver a callback. Raises: CallProblemError unless it was taken with 2xx."""
+        response, _ = await self._request(callback.url, callback.method, callback.fields)
+        _require_success(response, callback.method, callback.url)
 
-    def _fields(self, status: CallStatus) -> dict[str, str]:
+    async def fetch(self, url: str) -> tuple[str, bytes]:
+        """What <Play> plays: its content type and its bytes. Raises: CallProblemError."""
+        response, body = await self._request(url, "GET", {}, max_bytes=MAX_MEDIA_BYTES)
+        _require_success(response, "GET", url)
+        return _content_type(response), body
+
+    def fields(self, status: CallStatus) -> dict[str, str]:
+        """What every request about this call carries."""
         options = self._options
         return {
             "CallSid": self._identity.call_sid,
@@ -107,13 +102,17 @@ class Webhooks:
             **options.extra_fields,
         }
 
-    async def _request(self, url: str, method: Method, fields: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
+    async def _request(
+        self, url: str, method: Method, fields: Mapping[str, str], *, max_bytes: int = MAX_BYTES
+    ) -> tuple[httpx.Response, bytes]:
         request = self._build(url, method, fields)
         failure = ""
-        for _ in range(MAX_ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
+            if attempt:
+                request.headers["I-Twilio-Idempotency-Token"] = str(uuid4())
             try:
                 with trio.fail_after(TOTAL_TIMEOUT_S):
-                    return await self._exchange(request)
+                    return await self._exchange(request, max_bytes)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = str(error) or type(error).__name__
             except (httpx.RequestError, trio.TooSlowError) as error:
@@ -121,15 +120,15 @@ class Webhooks:
                 raise CallProblemError(RETRIEVAL_FAILED, detail) from None
         raise CallProblemError(RETRIEVAL_FAILED, f"{method} {url} cannot be reached: {failure}")
 
-    async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    async def _exchange(self, request: httpx.Request, max_bytes: int) -> tuple[httpx.Response, bytes]:
         response = await self._client.send(request, stream=True)
         self.statuses.append(response.status_code)
         body = bytearray()
         try:
             async for part in response.aiter_bytes():
-                # More than any document may have is not kept, so `parse` refuses it. It is read all the same, for as
-                # long as requests may last: httpx cannot stop half-way without leaving generators behind.
-                body += part[: MAX_BYTES + 1 - len(body)]
+                # One byte more than allowed is kept, so that its reader refuses it. The rest is read all the same, for
+                # as long as requests may last: httpx cannot stop half-way without leaving generators behind.
+                body += part[: max_bytes + 1 - len(body)]
         finally:
             await response.aclose()
         return response, bytes(body)
@@ -152,6 +151,18 @@ class Webhooks:
         return public.copy_with(scheme="http", host=host, port=port)
 
 
+def _require_success(response: httpx.Response, method: Method, url: str) -> None:
+    if not response.is_success:
+        raise CallProblemError(
+            RETRIEVAL_FAILED, f"{method} {url} answered HTTP {response.status_code}", status=response.status_code
+        )
+
+
+def _content_type(response: httpx.Response) -> str:
+    content_type: str = response.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower()
+
+
 def public_url(url: str, method: Method, fields: Mapping[str, str]) -> httpx.URL:
     """The URL that the application is asked under: with the fields as query for GET, never with a fragment.
 
@@ -164,6 +175,8 @@ def public_url(url: str, method: Method, fields: Mapping[str, str]) -> httpx.URL
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise CallProblemError(BAD_URL, f"{url!r} is not an http or https URL")
     if method == "POST":
+        return parsed
+    if not fields:
         return parsed
     query = "&".join(part for part in (parsed.query.decode(), urlencode(fields)) if part)
     return parsed.copy_with(query=query.encode())

@@ -12,7 +12,7 @@ import wsproto
 import wsproto.events
 from trio.testing import MockClock
 from trio_websocket import wrap_server_stream
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # no types shipped
+from twilio.request_validator import RequestValidator
 
 from benchmarks.simulators.twilio import (
     AfterHearing,

@@ -1,22 +1,28 @@
 """TwiML is read as Twilio reads it, as far as a relay can tell."""
 
 import pytest
-from twilio.twiml.voice_response import Connect as TwilioConnect  # type: ignore[import-untyped]  # no types shipped
+from twilio.twiml.voice_response import Connect as TwilioConnect
 from twilio.twiml.voice_response import VoiceResponse
 
 from benchmarks.simulators.twilio.errors import CallProblemError
 from benchmarks.simulators.twilio.stream import parse_stream_url
-from benchmarks.simulators.twilio.twiml import (
+from benchmarks.simulators.twilio.twiml import parse
+from benchmarks.simulators.twilio.verbs import (
     Connect,
+    Dial,
+    Enqueue,
+    Gather,
     Hangup,
     Pause,
+    Play,
+    Record,
     Redirect,
     Reject,
     Say,
     Stream,
+    Target,
     Unsupported,
     Verb,
-    parse,
 )
 
 BASE = "https://relay.example/twilio/voice"
@@ -56,12 +62,87 @@ def test_a_relative_stream_url_takes_the_documents_host() -> None:
 
 
 def test_other_verbs_are_named_not_pretended() -> None:
-    inner = "<Dial>+1555</Dial><Start><Stream url='wss://x'/></Start><Connect><ConversationRelay/></Connect><Connect/>"
+    inner = "<Sms/><Start><Stream url='wss://x'/></Start><Connect><ConversationRelay/></Connect><Connect/>"
     assert verbs(inner) == [
-        Unsupported("Dial"),
+        Unsupported("Sms"),
         Unsupported("Start"),
         Unsupported("Connect with <ConversationRelay>"),
         Unsupported("Connect with nothing"),
+    ]
+    assert verbs("<Dial><Conference>room</Conference></Dial><Dial/>") == [
+        Unsupported("Dial with <Conference>"),
+        Unsupported("Dial with nothing"),
+    ]
+
+
+def test_attributes_that_are_not_carried_out_are_named_too() -> None:
+    inner = '<Dial record="record-from-answer"><Number url="/whisper">+1555</Number></Dial><Record transcribe="true"/>'
+    names = [verb.verb for verb in verbs(inner) if isinstance(verb, Unsupported)]
+    assert names == ["Dial record", "Number url", "Record transcribe"]
+
+
+def test_what_twilios_own_library_writes_for_the_staffs_telephone_is_understood() -> None:
+    response = VoiceResponse()
+    dial = response.dial(action="/after", timeout=12, time_limit=60, caller_id="+15550001", hangup_on_star=True)
+    dial.number("+15550002", status_callback="/leg", status_callback_event="ringing answered")
+    dial.client("anna")
+    dial.sip("sip:bob@pbx.example")
+    response.enqueue("support", action="/queued", wait_url="/wait")
+    assert parse(str(response).encode(), BASE) == [
+        Dial(
+            targets=(
+                Target(
+                    "+15550002",
+                    status_callback="https://relay.example/leg",
+                    status_callback_events=("ringing", "answered"),
+                ),
+                Target("client:anna"),
+                Target("sip:bob@pbx.example"),
+            ),
+            action="https://relay.example/after",
+            timeout_s=12,
+            time_limit_s=60,
+            caller_id="+15550001",
+            hangup_on_star=True,
+        ),
+        Enqueue(name="support", action="https://relay.example/queued", wait_url="https://relay.example/wait"),
+    ]
+
+
+def test_what_twilios_own_library_writes_for_voicemail_and_menus_is_understood() -> None:
+    response = VoiceResponse()
+    gather = response.gather(num_digits=1, timeout=3, action="/menu", action_on_empty_result=True)
+    gather.say("Press one.", loop=2)
+    gather.play(digits="w1")
+    response.play("/hold.wav", loop=0)
+    response.record(
+        max_length=90,
+        timeout=4,
+        finish_on_key="#",
+        play_beep=False,
+        trim="do-not-trim",
+        recording_status_callback="/recorded",
+        recording_status_callback_event="completed absent",
+    )
+    assert parse(str(response).encode(), BASE) == [
+        Gather(
+            prompts=(Say("Press one.", 2), Play(digits="w1")),
+            action="https://relay.example/menu",
+            num_digits=1,
+            timeout_s=3,
+            action_on_empty=True,
+        ),
+        Play("https://relay.example/hold.wav", loop=0),
+        Record(
+            action=BASE,  # without an action it is the document's own: a loop, unless the document minds
+            timeout_s=4,
+            finish_on_key="#",
+            max_length_s=90,
+            play_beep=False,
+            trim=False,
+            status_callback="https://relay.example/recorded",
+            status_callback_events=("completed", "absent"),
+        ),
     ]
 
 
@@ -74,8 +155,12 @@ def test_other_verbs_are_named_not_pretended() -> None:
         (b"<Response>" + b" " * 65536 + b"</Response>", 12100),
         (b"<html/>", 12200),
         (b"<Response><Pause length='long'/></Response>", 12200),
+        (b"<Response><Pause length='inf'/></Response>", 12200),
         (b"<Response><Connect><Stream track='both_tracks' url='wss://x/'/></Connect></Response>", 31941),
         (b"<Response><Connect><Stream/></Connect></Response>", 31923),
+        (b"<Response><Play/></Response>", 12200),
+        (b"<Response><Enqueue/></Response>", 12200),
+        (b"<Response><Enqueue>" + b"q" * 65 + b"</Enqueue></Response>", 12200),
         (
             b"<Response><Connect><Stream url='wss://x/'><Parameter name='n' value='%s'/></Stream></Connect></Response>"
             % (b"v" * 499),
@@ -87,6 +172,15 @@ def test_what_is_no_twiml_is_refused_with_twilios_code(document: bytes, code: in
     with pytest.raises(CallProblemError) as caught:
         parse(document, BASE)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "inner", ["<Record/>", "<Gather/>", "<Redirect>/voice</Redirect>", '<Dial action="/a">1</Dial>']
+)
+def test_inline_twiml_needs_absolute_urls(inner: str) -> None:
+    with pytest.raises(CallProblemError) as caught:
+        parse(f"<Response>{inner}</Response>".encode(), "")
+    assert caught.value.code == 11100
 
 
 @pytest.mark.parametrize(

@@ -1,58 +1,19 @@
 """Calls that begin with a webhook: the TwiML decides what happens, verb by verb."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
-import httpx
 import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # no types shipped
+from twilio.request_validator import RequestValidator
 
-from benchmarks.simulators.twilio import Caller, CallOptions, CallReport, HangUp, Recording, place_call
+from benchmarks.simulators.twilio import CallOptions, Recording, place_call
+from tests.benchmarks.twilio.application import OPTIONS, STREAM, TOKEN, Application, call
 
 if TYPE_CHECKING:  # at run time pytest hands these over
     from tests.benchmarks.twilio.conftest import FakeRelay, Peer
-
-TOKEN = "00112233445566778899aabbccddeeff"
-OPTIONS = CallOptions(
-    webhook_url="https://relay.example/voice", connect_to=("127.0.0.1", 5050), seed=7, max_seconds=20, auth_token=TOKEN
-)
-STREAM = '<Stream url="wss://relay.example/media"><Parameter name="token" value="a&amp;b"/></Stream>'
-
-
-class Application:
-    """Answers each path with its TwiML (an int: with that status), and keeps what it was asked."""
-
-    def __init__(self, pages: dict[str, str | int]) -> None:
-        self.asked: list[tuple[str, dict[str, str]]] = []
-        self._pages = pages
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        fields = dict(parse_qsl(request.content.decode(), keep_blank_values=True))
-        self.asked.append((request.url.path, fields))
-        public = f"https://{request.headers['host']}{request.url.raw_path.decode()}"
-        assert RequestValidator(TOKEN).validate(public, fields, request.headers["X-Twilio-Signature"])
-        page = self._pages.get(request.url.path, 404)
-        if isinstance(page, int):
-            return httpx.Response(page)
-        return httpx.Response(200, content=f"<Response>{page}</Response>", headers={"Content-Type": "text/xml"})
-
-    @property
-    def paths(self) -> list[str]:
-        return [path for path, _ in self.asked]
-
-
-async def call(
-    application: Application, relay: "FakeRelay", *, caller: Caller | None = None, options: CallOptions = OPTIONS
-) -> CallReport:
-    caller = caller or Recording(b"", actions=[HangUp(980)])
-    transport = httpx.MockTransport(application)
-    report = await place_call(options, caller, dial=relay.dial, http_transport=transport)
-    await trio.testing.wait_all_tasks_blocked()
-    return report
 
 
 async def close_after_100_ms(peer: "Peer") -> None:
@@ -80,7 +41,7 @@ async def test_the_webhooks_stream_is_dialled_with_its_parameters(
 
 async def test_after_the_stream_the_action_decides(autojump_clock: MockClock, relay: "FakeRelay") -> None:
     relay.scripts = [close_after_100_ms]
-    pages: dict[str, str | int] = {
+    pages: dict[str, str | int | bytes] = {
         "/voice": f'<Connect action="/after">{STREAM}</Connect><Say>not reached</Say>',
         "/after": "<Say>Goodbye.</Say><Hangup/><Say>not reached</Say>",
     }
@@ -96,7 +57,7 @@ async def test_without_an_action_the_next_verb_follows(autojump_clock: MockClock
     report = await call(
         Application({"/voice": f'<Connect>{STREAM}</Connect><Pause length="0.5"/><Say>Bye.</Say>'}), relay
     )
-    assert (report.said, report.duration_ms, report.ended_by) == (("Bye.",), 600, "relay")
+    assert (report.said, report.duration_ms, report.ended_by) == (("Bye.",), 900, "relay")  # 300 ms for the word
 
 
 async def test_a_redirect_after_a_lost_stream_opens_a_new_one(autojump_clock: MockClock, relay: "FakeRelay") -> None:
@@ -168,8 +129,8 @@ async def test_an_unanswered_status_callback_is_a_warning_only(autojump_clock: M
 
 
 async def test_verbs_that_are_not_simulated_are_reported(autojump_clock: MockClock, relay: "FakeRelay") -> None:
-    report = await call(Application({"/voice": "<Say>Hi.</Say><Dial>+1555</Dial><Reject/><Record/>"}), relay)
-    assert report.unsupported_verbs == ("Dial", "Reject of an answered call", "Record")
+    report = await call(Application({"/voice": "<Say>Hi.</Say><Sms>Hi.</Sms><Reject/><Start/>"}), relay)
+    assert report.unsupported_verbs == ("Sms", "Reject of an answered call", "Start")
     assert report.ended_by == "hangup_verb"
 
 

@@ -1,16 +1,15 @@
 """Requests carry Twilio's documented fields, and a signature that Twilio's own validator accepts."""
 
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, parse_qsl
 
 import httpx
 import pytest
 import trio
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # no types shipped
+from twilio.request_validator import RequestValidator
 
 from benchmarks.simulators.twilio import CallOptions, CallProblemError
+from benchmarks.simulators.twilio.callbacks import Callback
 from benchmarks.simulators.twilio.signature import sign
 from benchmarks.simulators.twilio.webhook import CallIdentity, Webhooks
 
@@ -141,14 +140,19 @@ async def test_a_tunnel_is_dialled_under_the_public_name() -> None:
     assert RequestValidator(TOKEN).validate("https://relay.example/voice", form(request), signature)
 
 
-async def test_the_end_is_told_in_seconds_and_in_billed_minutes() -> None:
-    application = Recorder(httpx.Response(204))
-    await webhooks(application, options()).tell_ended("https://relay.example/status", "completed", 61.4)
-    fields = form(application.requests[0])
-    assert (fields["CallStatus"], fields["SequenceNumber"]) == ("completed", "0")
-    assert (fields["CallDuration"], fields["Duration"]) == ("61", "2")
-    assert fields["CallbackSource"] == "call-progress-events"
-    assert parsedate_to_datetime(fields["Timestamp"]).utcoffset() == timedelta(0)
+async def test_an_actions_results_are_sent_and_signed_with_the_rest() -> None:
+    application = Recorder()
+    url = "https://relay.example/after-dial"
+    await webhooks(application, options()).ask(url, "POST", "in-progress", {"DialCallStatus": "no-answer"})
+    [request] = application.requests
+    assert form(request).items() >= {"DialCallStatus": "no-answer", "CallStatus": "in-progress"}.items()
+    assert RequestValidator(TOKEN).validate(url, form(request), request.headers["X-Twilio-Signature"])
+
+
+async def test_a_callback_that_is_refused_is_a_problem() -> None:
+    callback = Callback("status", "https://relay.example/status", "POST", {"CallStatus": "completed"})
+    with pytest.raises(CallProblemError, match="HTTP 500"):
+        await webhooks(Recorder(httpx.Response(500)), options()).tell(callback)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +175,7 @@ async def test_a_failed_connection_is_tried_once_more() -> None:
     application = Recorder(httpx.ConnectError("refused"), httpx.Response(200, content=b"<Response/>", headers=XML))
     assert await webhooks(application, options()).ask("https://relay.example/", "POST", "ringing") == b"<Response/>"
     assert len(application.requests) == 2
+    assert application.requests[1].headers["I-Twilio-Idempotency-Token"]
 
 
 async def test_an_application_that_never_answers_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
