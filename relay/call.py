@@ -183,7 +183,7 @@ class Call:
         return [log.CallStarted(stream_sid=self._stream_sid, parameters=names), OpenUpstream()]
 
     def _configure(self, now: float) -> list[Command]:
-        if self._upstream_created_at is not None:
+        if self._upstream_created_at is not None or not self._stream_sid:
             return []
         self._upstream_created_at = now
         return [realtime.UpdateSession(self._event_id("configure"), session_config(self._persona))]
@@ -384,7 +384,7 @@ class Call:
 
     def _note_readable(self, event: Event) -> None:
         """A message that could be read ends its peer's row of malformed ones."""
-        if isinstance(event, twilio.Message):
+        if isinstance(event, twilio.Message | twilio.Unhandled):
             del self._malformed_in_a_row["twilio"]
         elif isinstance(event, realtime.ServerEvent | realtime.Unhandled):
             del self._malformed_in_a_row["openai"]

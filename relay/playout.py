@@ -76,7 +76,7 @@ class Playout:
     def push(self, key: Key, audio: bytes, now: float) -> list[Outgoing]:
         """Take audio of any length; give whole 20 ms frames to send, and marks between them."""
         outgoing: list[Outgoing] = []
-        if not self._segments or self._segments[-1].key != key or not self._segments[-1].is_open:
+        if not self._goes_on(key):
             outgoing += self._pad_remainder(now)
             self._segments.append(_Segment(key, self._sent))
             del self._segments[:-MAX_SEGMENTS]
@@ -118,6 +118,13 @@ class Playout:
         heard = self._heard_until(self._position(now))
         self._start_anew()
         return heard
+
+    def _goes_on(self, key: Key) -> bool:
+        """The stream ends with audio of this part; what stood behind it may have been heard and dropped."""
+        if not self._segments:
+            return False
+        last = self._segments[-1]
+        return last.key == key and last.is_open and last.start + last.length == self._sent
 
     def _start_anew(self) -> None:
         self._segments.clear()
