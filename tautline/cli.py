@@ -38,11 +38,17 @@ app = typer.Typer(
 
 simulate = typer.Typer(name="simulate", help="Serve a simulator by itself.", no_args_is_help=True)
 app.add_typer(simulate)
+conformance = typer.Typer(name="conformance", help="Judge any server by what it shows.", no_args_is_help=True)
+app.add_typer(conformance)
 
 EnvFile = Annotated[
     Path | None,
     typer.Option(help="A file of NAME=VALUE lines; without this option `.env`, if there is one."),
 ]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Patience = Annotated[float, typer.Option(min=0.1, help="How many seconds to wait for each thing that should come.")]
 
 
 def main() -> None:
@@ -109,7 +115,7 @@ def place_call(
     webhook: Annotated[str | None, typer.Option(help="A voice webhook that answers with TwiML.")] = None,
     stream: Annotated[str | None, typer.Option(help="A media stream's WebSocket, dialled without a webhook.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write what the caller heard to this WAV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
     max_seconds: Annotated[float, typer.Option(help="Hang up after so long at the latest.")] = 60.0,
     env_file: EnvFile = None,
 ) -> None:
@@ -153,6 +159,52 @@ def simulate_openai(
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_SETTINGS) from None
     _run_until_interrupted(partial(serve_until_interrupted, port, _console(), chosen))
+
+
+@conformance.command("openai")
+def conformance_openai(
+    url: Annotated[str, typer.Option(help="The Realtime address, such as ws://127.0.0.1:8765/v1/realtime.")],
+    api_key: Annotated[str | None, typer.Option(help="Without it, OPENAI_API_KEY.")] = None,
+    patience: Patience = 5.0,
+    as_json: AsJson = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Does this server speak the OpenAI Realtime API? 0 yes, 1 a check failed, 2 not reachable."""
+    from tautline.conformance import judge_openai  # brings the checks
+
+    key = api_key or load_or_exit(env_file).openai_api_key
+    if not key:
+        typer.echo("A key is needed: --api-key, or OPENAI_API_KEY. The simulator takes any.", err=True)
+        raise typer.Exit(EXIT_SETTINGS)
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    judge = partial(judge_openai, url, key, _console(), patience_s=patience, json=as_json)
+    raise typer.Exit(_run_until_interrupted(judge))
+
+
+@conformance.command("relay")
+def conformance_relay(
+    url: Annotated[str, typer.Option(help="Its media stream, such as ws://127.0.0.1:5050/media-stream.")],
+    upstream_port: Annotated[int, typer.Option(help="Where OpenAI is played; the relay must connect here.")] = 8766,
+    patience: Patience = 2.0,
+    as_json: AsJson = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Does this relay carry calls as it should? Plays Twilio and OpenAI. 0 yes, 1 a check failed, 2 not reachable."""
+    from tautline.conformance import judge_relay  # brings the checks
+
+    settings = load_or_exit(env_file)
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    judge = partial(
+        judge_relay,
+        url,
+        upstream_port,
+        _console(),
+        auth_token=settings.twilio_auth_token,
+        public_url=settings.public_url,
+        patience_s=patience,
+        json=as_json,
+    )
+    raise typer.Exit(_run_until_interrupted(judge))
 
 
 @app.command("settings")
