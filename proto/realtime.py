@@ -98,9 +98,10 @@ class SpeechStopped(ServerEvent, frozen=True, tag="input_audio_buffer.speech_sto
 
 
 class AudioCommitted(ServerEvent, frozen=True, tag="input_audio_buffer.committed"):
-    """The caller's turn is an item of the conversation now."""
+    """The caller's turn is an item of the conversation now, behind `previous_item_id`."""
 
     item_id: str
+    previous_item_id: str | None = None
 
 
 class CallerTranscribed(ServerEvent, frozen=True, tag="conversation.item.input_audio_transcription.completed"):
@@ -130,6 +131,13 @@ class Item(Part, frozen=True):
     name: str | None = None
     call_id: str | None = None
     arguments: str | None = None
+
+
+class ItemAdded(ServerEvent, frozen=True, tag="conversation.item.added"):
+    """The conversation has one more item, behind `previous_item_id` (None: it is the first)."""
+
+    item: Item = Item()
+    previous_item_id: str | None = None
 
 
 class Usage(Part, frozen=True):
@@ -214,6 +222,21 @@ class ItemTruncated(ServerEvent, frozen=True, tag="conversation.item.truncated")
     audio_end_ms: int = 0
 
 
+class RateLimit(Part, frozen=True):
+    """One allowance of the account. name: "requests" or "tokens"; full again after `reset_seconds`."""
+
+    name: str = ""
+    limit: int = 0
+    remaining: int = 0
+    reset_seconds: float = 0.0
+
+
+class RateLimitsUpdated(ServerEvent, frozen=True, tag="rate_limits.updated"):
+    """What the account may still use. May stand anywhere, or be absent."""
+
+    rate_limits: list[RateLimit] = []
+
+
 class Unhandled(msgspec.Struct, frozen=True):
     """A well-formed event of a kind we do not act on."""
 
@@ -231,12 +254,14 @@ Inbound = (
     | TranscriptionFailed
     | ResponseCreated
     | ResponseDone
+    | ItemAdded
     | OutputItemDone
     | AudioDelta
     | AudioDone
     | AgentWords
     | AgentTranscribed
     | ItemTruncated
+    | RateLimitsUpdated
 )
 
 # What we send. `event_id` is echoed in errors, so everything that can fail carries a unique one.
@@ -269,6 +294,14 @@ class NoiseReduction(Part, frozen=True):
     type: Literal["near_field", "far_field"]
 
 
+class FunctionTool(Part, frozen=True, kw_only=True, tag_field="type", tag="function"):
+    """A function that the model may call. parameters: a JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
 class InputAudio(Part, frozen=True, kw_only=True):
     """The caller's direction. None switches a feature off."""
 
@@ -299,6 +332,7 @@ class SessionConfig(Part, frozen=True, kw_only=True):
     output_modalities: list[str]
     instructions: str
     audio: AudioConfig
+    tools: list[FunctionTool] | UnsetType = UNSET
 
 
 class UpdateSession(ClientEvent, frozen=True, tag="session.update"):
@@ -332,6 +366,7 @@ class ResponseConfig(Part, frozen=True, kw_only=True, omit_defaults=True):
 
     instructions: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
+    tool_choice: Literal["auto", "none", "required"] | UnsetType = UNSET
 
 
 class CreateResponse(ClientEvent, frozen=True, tag="response.create"):
@@ -348,7 +383,62 @@ class CancelResponse(ClientEvent, frozen=True, tag="response.cancel"):
     response_id: str
 
 
-Outbound = UpdateSession | AppendAudio | TruncateItem | CreateResponse | CancelResponse
+class NewItem(msgspec.Struct, tag_field="type", frozen=True, gc=False, kw_only=True):
+    """What a client may add to the conversation. id: ours to choose, at most 32 characters."""
+
+    id: str
+
+
+class InputText(Part, frozen=True, tag_field="type", tag="input_text"):
+    """What somebody else than the model said or wrote."""
+
+    text: str
+
+
+class OutputText(Part, frozen=True, tag_field="type", tag="output_text"):
+    """What the model said. Its audio cannot be given back to it, only its words."""
+
+    text: str
+
+
+class NewMessage(NewItem, frozen=True, kw_only=True, tag="message"):
+    """One turn of somebody. Content parts fit the role: the model's own are OutputText."""
+
+    role: Literal["system", "user", "assistant"]
+    content: list[InputText | OutputText]
+
+
+class NewFunctionCall(NewItem, frozen=True, kw_only=True, tag="function_call"):
+    """A call the model made earlier, in a session that is gone. arguments: JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class NewFunctionOutput(NewItem, frozen=True, kw_only=True, tag="function_call_output"):
+    """What came of a call. output: any text; the model reads it."""
+
+    call_id: str
+    output: str
+
+
+class CreateItem(ClientEvent, frozen=True, tag="conversation.item.create"):
+    """Add an item: behind `previous_item_id`, or at the end. Answered by ItemAdded or ErrorReported."""
+
+    event_id: str
+    item: NewMessage | NewFunctionCall | NewFunctionOutput
+    previous_item_id: str | UnsetType = UNSET
+
+
+class DeleteItem(ClientEvent, frozen=True, tag="conversation.item.delete"):
+    """Take an item out of the conversation."""
+
+    event_id: str
+    item_id: str
+
+
+Outbound = UpdateSession | AppendAudio | TruncateItem | CreateItem | DeleteItem | CreateResponse | CancelResponse
 
 _decoder: msgspec.json.Decoder[Inbound] = msgspec.json.Decoder(Inbound, strict=False)
 encode: Callable[[Outbound], bytes] = msgspec.json.Encoder().encode  # one event as compact JSON

@@ -144,7 +144,13 @@ class Call:
                 return self._configured(session, now)
             case realtime.ErrorReported(error=error):
                 return self._error_reported(error, now)
-            case realtime.AudioCommitted() | realtime.ItemTruncated() | realtime.OutputItemDone():
+            case (
+                realtime.AudioCommitted()
+                | realtime.ItemAdded()
+                | realtime.ItemTruncated()
+                | realtime.OutputItemDone()
+                | realtime.RateLimitsUpdated()
+            ):
                 return []
             case realtime.TranscriptionFailed(error=error):
                 return [log.ErrorReceived(code=error.code, param=error.param, benign=True)]

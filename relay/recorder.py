@@ -149,7 +149,9 @@ _PRIVATE: dict[type, frozenset[str]] = {  # somebody's words or keys, by their n
     realtime.CallerTranscribed: frozenset({"transcript"}),
     realtime.AgentWords: frozenset({"delta"}),
     realtime.AgentTranscribed: frozenset({"transcript"}),
+    realtime.ItemAdded: frozenset({"arguments"}),
     realtime.OutputItemDone: frozenset({"arguments"}),
+    realtime.CreateItem: frozenset({"text", "arguments", "output"}),
     realtime.ErrorReported: frozenset({"message"}),  # may quote what was said
     realtime.TranscriptionFailed: frozenset({"message"}),
     realtime.ResponseDone: frozenset({"message"}),

@@ -201,6 +201,8 @@ class CallSession:
             case (
                 realtime.UpdateSession()
                 | realtime.TruncateItem()
+                | realtime.CreateItem()
+                | realtime.DeleteItem()
                 | realtime.CreateResponse()
                 | realtime.CancelResponse()
             ):

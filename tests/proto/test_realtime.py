@@ -24,14 +24,24 @@ from proto.realtime import (
     AudioFormat,
     CallerTranscribed,
     CancelResponse,
+    CreateItem,
     CreateResponse,
+    DeleteItem,
     ErrorDetail,
     ErrorReported,
     Inbound,
+    InputText,
     Item,
+    ItemAdded,
     ItemTruncated,
+    NewFunctionCall,
+    NewFunctionOutput,
+    NewMessage,
     Outbound,
     OutputItemDone,
+    OutputText,
+    RateLimit,
+    RateLimitsUpdated,
     Response,
     ResponseConfig,
     ResponseCreated,
@@ -185,7 +195,22 @@ TOLD: list[tuple[Json, Inbound]] = [
     ),
     (
         {"type": "input_audio_buffer.committed", "previous_item_id": "item_1", "item_id": "item_2"},
-        AudioCommitted("item_2"),
+        AudioCommitted("item_2", "item_1"),
+    ),
+    (
+        {
+            "type": "conversation.item.added",
+            "previous_item_id": None,
+            "item": {"id": "item_1", "type": "message", "status": "completed", "role": "user", "content": []},
+        },
+        ItemAdded(Item(id="item_1", type="message", status="completed", role="user"), None),
+    ),
+    (
+        {
+            "type": "rate_limits.updated",
+            "rate_limits": [{"name": "tokens", "limit": 15000000, "remaining": 14999371, "reset_seconds": 0.002}],
+        },
+        RateLimitsUpdated([RateLimit("tokens", 15_000_000, 14_999_371, 0.002)]),
     ),
     (
         {
@@ -307,9 +332,8 @@ def test_fields_that_openai_adds_one_day_are_skipped(event: Json, means: Inbound
 @pytest.mark.parametrize(
     "tag",
     [
-        "rate_limits.updated",
         "response.content_part.added",
-        "conversation.item.added",
+        "conversation.item.done",
         "response.output_text.delta",
         "input_audio_buffer.timeout_triggered",
         "mcp_list_tools.in_progress",
@@ -450,11 +474,68 @@ WRITTEN: list[tuple[Outbound, Json]] = [
         },
     ),
     (
+        CreateItem("seed-5", NewMessage(id="seed_1", role="assistant", content=[OutputText("Hello.")])),
+        {
+            "type": "conversation.item.create",
+            "event_id": "seed-5",
+            "item": {
+                "type": "message",
+                "id": "seed_1",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "Hello."}],
+            },
+        },
+    ),
+    (
+        CreateItem("seed-6", NewMessage(id="seed_2", role="user", content=[InputText("Hi.")]), "seed_1"),
+        {
+            "type": "conversation.item.create",
+            "event_id": "seed-6",
+            "item": {
+                "type": "message",
+                "id": "seed_2",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "Hi."}],
+            },
+            "previous_item_id": "seed_1",
+        },
+    ),
+    (
+        CreateItem("seed-7", NewFunctionCall(id="seed_3", call_id="call_1", name="get_time", arguments="{}")),
+        {
+            "type": "conversation.item.create",
+            "event_id": "seed-7",
+            "item": {
+                "type": "function_call",
+                "id": "seed_3",
+                "call_id": "call_1",
+                "name": "get_time",
+                "arguments": "{}",
+            },
+        },
+    ),
+    (
+        CreateItem("tool-8", NewFunctionOutput(id="seed_4", call_id="call_1", output='"noon"')),
+        {
+            "type": "conversation.item.create",
+            "event_id": "tool-8",
+            "item": {"type": "function_call_output", "id": "seed_4", "call_id": "call_1", "output": '"noon"'},
+        },
+    ),
+    (
+        DeleteItem("delete-9", "seed_1"),
+        {"type": "conversation.item.delete", "event_id": "delete-9", "item_id": "seed_1"},
+    ),
+    (
         CancelResponse("cancel-4", "resp_3"),
         {"type": "response.cancel", "event_id": "cancel-4", "response_id": "resp_3"},
     ),
 ]
-written = pytest.mark.parametrize(("event", "fields"), WRITTEN, ids=[fields["type"] for _, fields in WRITTEN])
+written = pytest.mark.parametrize(
+    ("event", "fields"),
+    WRITTEN,
+    ids=[fields["event_id"] if "event_id" in fields else fields["type"] for _, fields in WRITTEN],
+)
 _sdk: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 
 

@@ -61,7 +61,9 @@ FROM_OPENAI = (
     wire.words_delta("On its "),
     wire.words_done("On its way."),
     {"type": "conversation.item.truncated", "item_id": "item_1", "audio_end_ms": 240},
-    {"type": "rate_limits.updated"},
+    {"type": "conversation.item.added", "item": {"id": "item_1", "arguments": "{}"}, "previous_item_id": "item_0"},
+    {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "limit": 1000, "remaining": 900}]},
+    {"type": "response.content_part.added"},
 )
 EVENTS: list[Event] = [
     *(wire.read("twilio", message) for message in FROM_TWILIO),
@@ -79,6 +81,8 @@ COMMANDS: list[Command] = [
     realtime.UpdateSession("configure-1", session_config(wire.GREETER)),
     realtime.AppendAudio(wire.voice(20)),
     realtime.TruncateItem("truncate-1", "item_1", 0, 240),
+    realtime.CreateItem("seed-1", realtime.NewFunctionOutput(id="seed_1", call_id="call_1", output="noon")),
+    realtime.DeleteItem("delete-1", "seed_1"),
     realtime.CreateResponse("greet-1", greeting_config(wire.GREETER)),
     realtime.CancelResponse("cancel-1", "resp_1"),
     OpenUpstream(),
