@@ -27,14 +27,13 @@ from relay.events import (
     UpstreamUnreachable,
 )
 from relay.persona import Persona, greeting_config, session_config
-from relay.playout import Heard, Key, MarkName, Outgoing, Playout
-from relay.turns import TurnClock
+from relay.playout import Heard, Key
+from relay.responses import Responses
+from relay.voice import AgentVoice
 
 START_WITHIN_S = 10.0  # from the socket's opening to Twilio's `start`
 CONFIGURE_WITHIN_S = 10.0  # from `start` to OpenAI's `session.updated`
 MAX_MALFORMED_IN_A_ROW = 20
-MAX_ACTIVE_RESPONSES = 64  # one speaks, a few may stand beside it; more means that their ends were lost
-MAX_MUTED_RESPONSES = 64  # strays of an interrupted response come within seconds; older ids may be forgotten
 MAX_UNKNOWN_KINDS_LOGGED = 16
 MAX_WORDS_ITEMS = 256
 
@@ -66,25 +65,21 @@ class Call:
     def __init__(self, persona: Persona, now: float) -> None:
         self._persona = persona
         self._began_at = now
-        self._stream_sid = ""  # "" until `start`
         self.call_sid = ""
         self._caller = CallerAudio()
-        self._playout = Playout()
-        self._turns = TurnClock()
+        self._voice = AgentVoice()
+        self._responses = Responses()
         self._setup_due_at = now + START_WITHIN_S  # inf once OpenAI is configured
         self._upstream_created_at: float | None = None
         self._is_configured = False
         self._is_over = False
         self._events_made = 0  # client events with an id, so far
-        self._active: dict[str, None] = {}  # responses being generated, oldest first
-        self._muted: OrderedDict[str, None] = OrderedDict()  # responses the caller has interrupted
         self._words: OrderedDict[str, str] = OrderedDict()  # what the agent says, by item, until it is heard
         self._malformed_in_a_row: Counter[Peer] = Counter()
         self._next_sequence: int | None = None
         self._ignored: Counter[str] = Counter()
         self._unknown_kinds: set[tuple[str, str]] = set()
         self._frames_from_caller = 0
-        self._bytes_to_caller = 0
         self._barge_ins = 0
         self._total_tokens = 0
 
@@ -116,16 +111,17 @@ class Call:
             case realtime.AgentTranscribed(item_id=item_id, transcript=transcript):
                 return self._agent_words(item_id, transcript)
             case realtime.AudioDone():
-                return self._send(self._playout.finish(_key(event), now)) if self._is_current(event) else []
+                return self._agent_part_ended(event, now)
             case realtime.SpeechStarted(item_id=item_id):
                 self._caller.speech_started()
                 return [log.CallerSpoke(item_id=item_id), *self._barge_in(now)]
             case realtime.SpeechStopped(item_id=item_id):
                 self._caller.speech_stopped()
-                self._turns.asked(now)
+                self._voice.asked(now)
                 return [log.CallerFellSilent(item_id=item_id)]
             case realtime.ResponseCreated(response=response):
-                return self._response_created(response)
+                self._responses.created(response.id)
+                return []
             case realtime.ResponseDone(response=response):
                 return self._response_done(response, now)
             case realtime.CallerTranscribed(item_id=item_id, transcript=words):
@@ -175,21 +171,21 @@ class Call:
 
     def _start(self, event: twilio.Start, now: float) -> list[Command]:
         start = event.start
-        if self._stream_sid:
+        if self._voice.stream_sid:
             # A repeated start changes nothing; another stream on the same socket is not a thing Twilio does.
-            is_repeated = event.stream_sid == self._stream_sid
+            is_repeated = event.stream_sid == self._voice.stream_sid
             return self._ignore("twilio", "second_start") if is_repeated else self._end("bad_start", now, code=1008)
         if event.stream_sid != start.stream_sid or not start.stream_sid or start.media_format != twilio.MediaFormat():
             return self._end("bad_start", now, code=1008)
         self._count_sequence(event.sequence_number)
-        self._stream_sid, self.call_sid = start.stream_sid, start.call_sid
+        self._voice.stream_sid, self.call_sid = start.stream_sid, start.call_sid
         self._upstream_asked_at = now
         self._setup_due_at = now + CONFIGURE_WITHIN_S
         names = tuple(sorted(start.custom_parameters))
-        return [log.CallStarted(stream_sid=self._stream_sid, parameters=names), OpenUpstream()]
+        return [log.CallStarted(stream_sid=start.stream_sid, parameters=names), OpenUpstream()]
 
     def _configure(self, now: float) -> list[Command]:
-        if self._upstream_created_at is not None or not self._stream_sid:
+        if self._upstream_created_at is not None or not self._voice.stream_sid:
             return []
         self._upstream_created_at = now
         return [realtime.UpdateSession(self._event_id("configure"), session_config(self._persona))]
@@ -215,7 +211,7 @@ class Call:
     def _greet(self, now: float) -> list[Command]:
         if not self._persona.greeting:
             return []
-        self._turns.asked(now)
+        self._voice.asked(now)
         return [realtime.CreateResponse(self._event_id("greet"), greeting_config(self._persona))]
 
     def _stop(self, event: twilio.Stop, now: float) -> list[Command]:
@@ -231,7 +227,7 @@ class Call:
 
     def _timeout(self, now: float) -> list[Command]:
         if now >= self._setup_due_at:
-            return self._end("openai_unreachable" if self._stream_sid else "start_timeout", now, code=1008)
+            return self._end("openai_unreachable" if self._voice.stream_sid else "start_timeout", now, code=1008)
         if now >= self._caller.deadline:
             return self._append(self._caller.stalled())
         return []
@@ -242,18 +238,18 @@ class Call:
             reason=reason,
             duration_ms=round((now - self._began_at) * 1000),
             frames_from_caller=self._frames_from_caller,
-            audio_ms_to_caller=mulaw.duration_ms(self._bytes_to_caller),
+            audio_ms_to_caller=mulaw.duration_ms(self._voice.bytes_sent),
             barge_ins=self._barge_ins,
             total_tokens=self._total_tokens,
             ignored=dict(self._ignored),
         )
-        return [*self._settle(self._playout.interrupt(now)), ended, HangUp(reason, code)]
+        return [*self._settle(self._voice.interrupt(now)), ended, HangUp(reason, code)]
 
     # The caller.
 
     def _caller_frame(self, event: twilio.Media, now: float) -> list[Command]:
         if not self._is_ours(event):
-            return self._ignore("twilio", "other_stream" if self._stream_sid else "media_before_start")
+            return self._ignore("twilio", "other_stream" if self._voice.stream_sid else "media_before_start")
         self._count_sequence(event.sequence_number)
         if event.media.track != "inbound":
             return self._ignore("twilio", "other_track")
@@ -281,35 +277,24 @@ class Call:
     # The agent.
 
     def _agent_audio(self, event: realtime.AudioDelta, now: float) -> list[Command]:
-        if not self._is_current(event) or not self._stream_sid:
+        if not self._responses.is_current(event.response_id) or not self._voice.stream_sid:
             return self._ignore("openai", "stale_audio")
         if not event.delta:
             return []  # nothing to hear, so nothing to cut later
-        was_idle = not self._playout.is_sounding
-        key = _key(event)
-        outgoing = self._playout.push(key, event.delta, now)
-        began = self._turns.audio_sent(key, outgoing, was_idle=was_idle, now=now)
-        return [*self._send(outgoing), *began]
+        return self._voice.say(_key(event), event.delta, now)
 
-    def _send(self, outgoing: list[Outgoing]) -> list[Command]:
-        commands: list[Command] = []
-        for piece in outgoing:
-            if isinstance(piece, MarkName):
-                commands.append(twilio.SendMark(self._stream_sid, twilio.MarkBody(piece.name)))
-            else:
-                self._bytes_to_caller += len(piece)
-                commands.append(twilio.Play(self._stream_sid, twilio.PlayBody(piece)))
-        return commands
+    def _agent_part_ended(self, event: realtime.AudioDone, now: float) -> list[Command]:
+        return self._voice.finish(_key(event), now) if self._responses.is_current(event.response_id) else []
 
     def _mark_echoed(self, event: twilio.Mark, now: float) -> list[Command]:
         if not self._is_ours(event):
             return self._ignore("twilio", "other_stream")
         self._count_sequence(event.sequence_number)
-        heard = self._playout.echo(event.mark.name, now)
-        if heard is None:
+        echoed = self._voice.mark_echoed(event.mark.name, now)
+        if echoed is None:
             return self._ignore("twilio", "stale_mark")
-        sounded = self._turns.mark_echoed(event.mark.name, now)
-        return [log.MarkEchoed(name=event.mark.name), *sounded, *self._settle(heard)]
+        said, heard = echoed
+        return [*said, *self._settle(heard)]
 
     def _agent_words(self, item_id: str, words: str) -> list[Command]:
         self._words[item_id] = words
@@ -317,31 +302,24 @@ class Call:
             self._words.popitem(last=False)
         return []
 
-    def _response_created(self, response: realtime.Response) -> list[Command]:
-        self._active[response.id] = None
-        if len(self._active) > MAX_ACTIVE_RESPONSES:
-            del self._active[next(iter(self._active))]  # its done was lost
-        return []
-
     def _response_done(self, response: realtime.Response, now: float) -> list[Command]:
-        if response.id not in self._active:
+        if not self._responses.done(response.id):
             return self._ignore("openai", "repeated_done")  # counted once already
-        del self._active[response.id]
         tokens = response.usage.total_tokens if response.usage else 0
         self._total_tokens += tokens
         ended = log.ResponseEnded(response_id=response.id, status=response.status, total_tokens=tokens)
-        return [*self._send(self._playout.finish_response(response.id, now)), ended]
+        return [*self._voice.finish_response(response.id, now), ended]
 
     def _barge_in(self, now: float) -> list[Command]:
         """The caller speaks: stop what sounds, and tell the model where it was stopped."""
-        speaking = [response_id for response_id in self._active if response_id not in self._muted]
-        if not speaking and not self._playout.is_sounding:
+        speaking = self._responses.speaking
+        if not speaking and not self._voice.is_sounding:
             return []  # the caller spoke into silence: there is nothing to stop
         # Clear first, it stops the voice; cancel and truncate only correct the model.
-        commands: list[Command] = [twilio.Clear(self._stream_sid)] if self._playout.is_sounding else []
-        heard = self._playout.interrupt(now)
+        commands: list[Command] = [twilio.Clear(self._voice.stream_sid)] if self._voice.is_sounding else []
+        heard = self._voice.interrupt(now)
         for response_id in [*speaking, *(part.key.response_id for part in heard)]:
-            self._mute(response_id)
+            self._responses.mute(response_id)
         if not self._persona.turn_detection.interrupt_response:
             commands += [realtime.CancelResponse(self._event_id("cancel"), response_id) for response_id in speaking]
         cut = [part for part in heard if not part.is_whole]
@@ -369,15 +347,6 @@ class Call:
             for part in heard
         ]
 
-    def _mute(self, response_id: str) -> None:
-        self._muted[response_id] = None
-        if len(self._muted) > MAX_MUTED_RESPONSES:
-            self._muted.popitem(last=False)
-
-    def _is_current(self, event: realtime.AudioDelta | realtime.AudioDone) -> bool:
-        """The response is being generated, and the caller has not interrupted it."""
-        return event.response_id in self._active and event.response_id not in self._muted
-
     # What cannot be used.
 
     def _error_reported(self, error: realtime.ErrorDetail, now: float) -> list[Command]:
@@ -397,7 +366,7 @@ class Call:
 
     def _is_ours(self, event: twilio.Media | twilio.Mark | twilio.Dtmf | twilio.Stop) -> bool:
         """It belongs to our stream; before `start` there is none, whatever the message claims."""
-        return bool(self._stream_sid) and event.stream_sid == self._stream_sid
+        return bool(self._voice.stream_sid) and event.stream_sid == self._voice.stream_sid
 
     def _malformed(self, event: Malformed, now: float) -> list[Command]:
         if event.peer == "twilio" and event.tag == "start":

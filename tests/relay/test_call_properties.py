@@ -15,10 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from proto import realtime, twilio
 from proto.errors import Peer
-from relay.call import MAX_ACTIVE_RESPONSES, MAX_MUTED_RESPONSES, MAX_UNKNOWN_KINDS_LOGGED, MAX_WORDS_ITEMS
+from relay.call import MAX_UNKNOWN_KINDS_LOGGED, MAX_WORDS_ITEMS
 from relay.events import Abort, Event, Malformed, SocketClosed, Timeout, UpstreamUnreachable
 from relay.persona import Persona
 from relay.playout import MAX_PENDING_MARKS, MAX_SEGMENTS
+from relay.responses import MAX_ACTIVE, MAX_MUTED
 from tests.relay.call_model import ModelledCall
 from tests.relay.wire import CALL, GREETER, HAND_CUT, PERSONA, STREAM
 
@@ -96,10 +97,10 @@ class Conversation(RuleBasedStateMachine):
 
     def nothing_grows_without_bound(self) -> None:
         call = self.modelled.call
-        assert len(call._playout._segments) <= MAX_SEGMENTS
-        assert len(call._playout._pending) <= MAX_PENDING_MARKS
-        assert len(call._active) <= MAX_ACTIVE_RESPONSES
-        assert len(call._muted) <= MAX_MUTED_RESPONSES
+        assert len(call._voice._playout._segments) <= MAX_SEGMENTS
+        assert len(call._voice._playout._pending) <= MAX_PENDING_MARKS
+        assert len(call._responses._active) <= MAX_ACTIVE
+        assert len(call._responses._muted) <= MAX_MUTED
         assert len(call._words) <= MAX_WORDS_ITEMS
         assert len(call._unknown_kinds) <= MAX_UNKNOWN_KINDS_LOGGED
 
@@ -275,7 +276,7 @@ class Conversation(RuleBasedStateMachine):
         if not self.modelled.lifetime.is_over:
             self.says(twilio.Stop(STREAM), Abort("shutdown"))
         self.says(*ENDINGS[::4], start_of(), realtime.SpeechStarted("item_caller"))
-        playout = self.modelled.call._playout
+        playout = self.modelled.call._voice._playout
         assert not playout._segments
         assert not playout._pending
         assert not playout.is_sounding
