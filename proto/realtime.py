@@ -206,6 +206,7 @@ class AgentWords(ServerEvent, frozen=True, tag="response.output_audio_transcript
 
     item_id: str
     delta: str
+    content_index: int = 0
 
 
 class AgentTranscribed(ServerEvent, frozen=True, tag="response.output_audio_transcript.done"):
@@ -213,6 +214,7 @@ class AgentTranscribed(ServerEvent, frozen=True, tag="response.output_audio_tran
 
     item_id: str
     transcript: str
+    content_index: int = 0
 
 
 class ItemTruncated(ServerEvent, frozen=True, tag="conversation.item.truncated"):
@@ -306,7 +308,7 @@ class InputAudio(Part, frozen=True, kw_only=True):
     """The caller's direction. None switches a feature off."""
 
     format: AudioFormat
-    turn_detection: TurnDetection
+    turn_detection: TurnDetection | None
     transcription: Transcription | None
     noise_reduction: NoiseReduction | None
 
@@ -362,11 +364,15 @@ class TruncateItem(ClientEvent, frozen=True, tag="conversation.item.truncate"):
 
 
 class ResponseConfig(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """What differs for one response. instructions replace the session's for it; metadata comes back with it."""
+    """What differs for one response. instructions replace the session's for it; metadata comes back with it.
+
+    conversation: "none" keeps the response out of the conversation; the model then remembers nothing of it.
+    """
 
     instructions: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     tool_choice: Literal["auto", "none", "required"] | UnsetType = UNSET
+    conversation: Literal["auto", "none"] | UnsetType = UNSET
 
 
 class CreateResponse(ClientEvent, frozen=True, tag="response.create"):

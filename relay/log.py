@@ -6,10 +6,12 @@ log line shows how much there was, not what.
 """
 
 import logging
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 import structlog
+
+from proto import realtime
 
 
 class LogEvent(msgspec.Struct, tag_field="event", frozen=True, kw_only=True):
@@ -25,6 +27,13 @@ class CallStarted(LogEvent, frozen=True, kw_only=True, tag="call.started"):
     parameters: tuple[str, ...] = ()
 
 
+class StartRefused(LogEvent, frozen=True, kw_only=True, tag="start.refused"):
+    """A stream was not let in. reason: why, never the token; claimed_call_sid: not believed, so it names no call."""
+
+    reason: str
+    claimed_call_sid: str
+
+
 class UpstreamReady(LogEvent, frozen=True, kw_only=True, tag="upstream.configured"):
     """OpenAI has put our settings in force. open_ms: start -> session.created; configure_ms: -> session.updated."""
 
@@ -33,6 +42,10 @@ class UpstreamReady(LogEvent, frozen=True, kw_only=True, tag="upstream.configure
     configure_ms: float
     held_audio_ms: int  # caller audio that waited for it and is sent now
     lost_audio_ms: int = 0  # caller audio that waited too long, the oldest
+
+
+class UpstreamReplaced(LogEvent, frozen=True, kw_only=True, tag="upstream.replaced"):
+    """Another session has taken the place of one whose time was running out, or that was lost."""
 
 
 class UpstreamFailed(LogEvent, frozen=True, kw_only=True, tag="upstream.failed"):
@@ -77,6 +90,7 @@ class BargedIn(LogEvent, frozen=True, kw_only=True, tag="turn.barged_in"):
     item_id: str
     heard_ms: int  # of this item, when the caller began to speak
     unheard_ms: int  # of all items together, sent but cleared
+    truncate_error_bound_ms: int = 0  # how far off heard_ms, of each item that was cut, may be
     clear_ms: float = 0.0  # speech_started decoded -> clear queued for Twilio
 
 
@@ -87,13 +101,17 @@ class MarkEchoed(LogEvent, frozen=True, kw_only=True, tag="playout.mark_echoed")
 
 
 class AgentHeard(LogEvent, frozen=True, kw_only=True, tag="turn.agent_heard"):
-    """How much of one item the caller heard. words: all that was generated, None if the model did not say."""
+    """How much of one item the caller heard. words: the whole words of it, None if the model did not say.
+
+    was_cut: more was due than was heard. Where a cut falls in the words is an estimate that rather names too few.
+    """
 
     private: ClassVar[tuple[str, ...]] = ("words",)
     item_id: str
     heard_ms: int
     generated_ms: int
     words: str | None = None
+    was_cut: bool = False
 
 
 class CallerTranscribed(LogEvent, frozen=True, kw_only=True, tag="turn.caller_transcribed"):
@@ -127,6 +145,68 @@ class ResponseEnded(LogEvent, frozen=True, kw_only=True, tag="response.ended"):
     total_tokens: int
 
 
+# "detached": the model was told that it goes on in the background.
+ToolOutcome = Literal[
+    "ok", "error", "timeout", "cancelled", "detached", "invalid_arguments", "unknown_tool", "too_many",
+]  # fmt: skip
+
+
+class ToolCalled(LogEvent, frozen=True, kw_only=True, tag="tool.called"):
+    """The model called a tool. arguments: JSON text as the model wrote it."""
+
+    private: ClassVar[tuple[str, ...]] = ("arguments",)
+    name: str
+    call_id: str
+    arguments: str
+
+
+class ToolFinished(LogEvent, frozen=True, kw_only=True, tag="tool.finished"):
+    """A tool call is over for the model, once for each. output: what it was told, "" if nothing."""
+
+    private: ClassVar[tuple[str, ...]] = ("output",)
+    name: str
+    call_id: str
+    duration_ms: int
+    outcome: ToolOutcome
+    output: str
+
+
+class ToolEndedLate(LogEvent, frozen=True, kw_only=True, tag="tool.ended_late"):
+    """A run that was detached came to its end. output: what nobody was told."""
+
+    private: ClassVar[tuple[str, ...]] = ("output",)
+    name: str
+    call_id: str
+    duration_ms: int
+    outcome: ToolOutcome
+    output: str
+
+
+class AskDropped(LogEvent, frozen=True, kw_only=True, tag="response.not_needed"):
+    """Something the model was to say was not said: another response said it, or the caller spoke, or it failed."""
+
+    purpose: str
+    why: str
+
+
+class KeyActed(LogEvent, frozen=True, kw_only=True, tag="dtmf.acted"):
+    """The caller pressed a key that the persona has an action for."""
+
+    action: str
+
+
+class LimitsReported(LogEvent, frozen=True, kw_only=True, tag="upstream.limits_reported"):
+    """What the OpenAI account may still use."""
+
+    limits: list[realtime.RateLimit]
+
+
+class CutReconciled(LogEvent, frozen=True, kw_only=True, tag="turn.cut_reconciled"):
+    """The clear's echo has told how exact the last cut was: so much more (or less, below 0) was heard than we said."""
+
+    error_ms: int
+
+
 class MessageIgnored(LogEvent, frozen=True, kw_only=True, tag="message.ignored"):
     """A message was not understood; said once per kind and call, counted always."""
 
@@ -145,6 +225,7 @@ class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
     total_tokens: int
     ignored: dict[str, int] = {}
     dropped_audio_frames: int = 0
+    outcome: str = ""  # what is to become of the caller, as somebody decided during the call
 
 
 class CallLog(Protocol):
@@ -154,7 +235,13 @@ class CallLog(Protocol):
         """Take one record."""
 
 
-_LEVELS: dict[type[LogEvent], int] = {MarkEchoed: logging.DEBUG, UpstreamFailed: logging.WARNING}
+_LEVELS: dict[type[LogEvent], int] = {
+    MarkEchoed: logging.DEBUG,
+    LimitsReported: logging.DEBUG,
+    CutReconciled: logging.DEBUG,
+    StartRefused: logging.WARNING,
+    UpstreamFailed: logging.WARNING,
+}
 _logger = structlog.stdlib.get_logger("tautline.call")
 
 

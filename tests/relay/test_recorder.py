@@ -163,6 +163,7 @@ def test_what_only_the_sessions_clock_can_measure_is_left_out() -> None:
         "item_id",
         "heard_ms",
         "unheard_ms",
+        "truncate_error_bound_ms",
     ]
 
 
