@@ -25,7 +25,9 @@ _AUDIO_KEYS: Final = ("audio", "padding")  # where their value is text
 def redacted(event: Json) -> Json:
     """The event without the secrets of tools that run elsewhere; itself, when there are none."""
     for holder in _HOLDERS:
-        inside = event.get(holder)
+        if holder not in event:
+            continue
+        inside = event[holder]
         tools = inside.get("tools") if isinstance(inside, dict) else None
         if isinstance(inside, dict) and isinstance(tools, list) and any(map(_has_secret, tools)):
             safe = [_without_secret(tool) if _has_secret(tool) else tool for tool in tools]

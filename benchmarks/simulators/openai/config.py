@@ -16,6 +16,7 @@ from benchmarks.simulators.openai.events import (
     Direction,
     Disturbance,
     Drop,
+    Incident,
     Json,
     Milliseconds,
     NotNegative,
@@ -24,7 +25,7 @@ from benchmarks.simulators.openai.events import (
     SendText,
     Stall,
 )
-from benchmarks.simulators.openai.script import Script
+from benchmarks.simulators.openai.script import Performance, Script
 
 # Called with the monotonic time in seconds, who sent it, and the event. Never with a key. What is not a JSON object
 # comes as {"malformed": text}.
@@ -129,6 +130,8 @@ class SimulatorConfig(Knobs, frozen=True, kw_only=True):
 
     wall_clock: Callable[[], float] = time.time  # for `expires_at` alone
     observer: Observer | None = None
+    incidents: tuple[Incident, ...] = ()  # of each session
+    performance: Performance | None = None  # of the script, when several sessions share it; None: each begins anew
 
 
 def knobs_from_json(raw: bytes) -> Knobs:

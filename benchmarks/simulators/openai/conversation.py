@@ -27,6 +27,7 @@ class Entry:
         self.audio_format = audio_format  # None: an item without audio
         self.audio_ms = duration_ms(audio, audio_format) if audio_format else 0
         self.is_truncated = False
+        self._costed: tuple[Json, int, Tokens] | None = None  # the cost, for each response anew, of this item and audio
 
     @property
     def is_spoken_by_assistant(self) -> bool:
@@ -40,8 +41,11 @@ class Entry:
 
     def tokens(self) -> Tokens:
         """What the item costs as input."""
-        ms_per_token = OUTPUT_MS_PER_TOKEN if self.is_spoken_by_assistant else INPUT_MS_PER_TOKEN
-        return text_cost(self.item) + Tokens(audio=-(-self.audio_ms // ms_per_token))
+        if self._costed is None or self._costed[0] is not self.item or self._costed[1] != self.audio_ms:
+            ms_per_token = OUTPUT_MS_PER_TOKEN if self.is_spoken_by_assistant else INPUT_MS_PER_TOKEN
+            cost = text_cost(self.item) + Tokens(audio=-(-self.audio_ms // ms_per_token))
+            self._costed = (self.item, self.audio_ms, cost)
+        return self._costed[2]
 
 
 class Conversation:
@@ -134,7 +138,8 @@ class Conversation:
 
     def tokens(self) -> Tokens:
         """All items together, as input of the next response."""
-        return sum((self._entries[item_id].tokens() for item_id in self._order), Tokens())
+        costs = [entry.tokens() for entry in self._entries.values()]
+        return Tokens(sum(cost.text for cost in costs), sum(cost.audio for cost in costs))
 
     def _has_call(self, call_id: str) -> bool:
         calls = (entry.item for entry in self._entries.values() if entry.item["type"] == "function_call")

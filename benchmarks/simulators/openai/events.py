@@ -90,6 +90,14 @@ class SendOversized(_Moment, frozen=True):
 Ending = Close | Drop
 Disturbance = Drop | Close | Stall | SendError | SendEvent | SendText | SendOversized
 
+
+class Incident(msgspec.Struct, frozen=True):
+    """Something goes wrong when a session is so old, whatever is being said."""
+
+    after_s: NotNegative
+    what: Disturbance
+
+
 # What takes time is a track: pauses in seconds, and what happens between them. Code between two yields runs exactly
 # when what follows it is due, so a track may look at the conversation as it then is.
 Track = Iterator[float | Json | Disturbance]

@@ -78,6 +78,19 @@ class InputAudio:
         self._let_go()
         return heard
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether silence, however long, would say nothing: nobody speaks."""
+        return self._vad is None or self._vad.is_idle
+
+    def append_silence(self, audio: bytes, times: int) -> None:
+        """What `append`, so many times, does while `is_idle`. Raises: ValueError if it is no silence."""
+        if self._vad is not None:
+            self._vad.feed_silence(audio, times)
+        for _ in range(times):  # one by one: how much is held afterwards depends on it
+            self._held += audio
+            self._let_go()
+
     def commit(self) -> Turn:
         """Everything held, as one turn. Raises: RequestError below 100 ms."""
         held_ms = len(self._held) / BYTES_PER_MS[self._format]

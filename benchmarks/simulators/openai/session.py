@@ -5,14 +5,14 @@ session) is on the stage's timeline, which `advance` plays. Whoever drives it ca
 is returned, and ends the connection once `closing` is set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from benchmarks.simulators.openai.checks import RequestError
 from benchmarks.simulators.openai.client_events import check_event, decode
 from benchmarks.simulators.openai.config import Faults, Observer, SimulatorConfig
 from benchmarks.simulators.openai.conversation import Entry
-from benchmarks.simulators.openai.events import Close, Disturbance, Ending, Json, Track
+from benchmarks.simulators.openai.events import Close, Disturbance, Ending, Incident, Json, Track
 from benchmarks.simulators.openai.items import check_item, decoded_audio, split_audio
 from benchmarks.simulators.openai.mcp import listing, server_labels, server_of
 from benchmarks.simulators.openai.responding import Responding
@@ -82,6 +82,11 @@ class Session:
         return self._stage.deadline
 
     @property
+    def is_idle(self) -> bool:
+        """Whether more silence from the caller would be answered by nothing before `deadline`."""
+        return self.closing is None and self._turns.is_idle
+
+    @property
     def closing(self) -> Ending | None:
         """How the server ends the session; nothing is sent after the messages returned with it."""
         return self._stage.closing
@@ -102,6 +107,8 @@ class Session:
             conversation = {"id": self._stage.conversation.id, "object": "realtime.conversation"}
             self._stage.emit({"type": "conversation.created", "conversation": conversation})
         self._stage.timeline.start(self._expiry(), self._stage.now)
+        for incident in self._config.incidents:
+            self._stage.timeline.start(_happens(incident), self._stage.now)
         self._stage.play(self._stage.now)
         return self._stage.drain()
 
@@ -117,6 +124,18 @@ class Session:
         except RequestError as refusal:
             self._stage.emit(refusal.event(client_event_id))
         return said + self._stage.drain()
+
+    def receive_silence(self, raw: str | bytes, times: Sequence[float]) -> None:
+        """What `receive` does with the same append of silence at each of these times, for much less.
+
+        Args: times, s, at least one, in order; the session must be `is_idle`, and they lie before its `deadline`.
+        Raises: ValueError if there is speech in it; RequestError if it is no append.
+        """
+        event = decode(raw)
+        check_event(event)
+        self._stage.observe("client", event, times=times)
+        self._stage.now = times[-1]
+        self._turns.append_silence(decoded_audio(event["audio"], "audio"), len(times))
 
     def advance(self, now: float) -> list[Message]:
         """What has become due."""
@@ -207,3 +226,8 @@ class Session:
 
     def _cancel_response(self, event: Json) -> None:
         self._responding.cancel(event.get("response_id"))
+
+
+def _happens(incident: Incident) -> Track:
+    yield incident.after_s
+    yield incident.what

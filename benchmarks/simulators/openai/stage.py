@@ -7,7 +7,7 @@ has one says what time it is, and may say so late.
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Final, assert_never
 
@@ -99,7 +99,7 @@ class Stage:
         self.ids = Ids(f"{config.seed}/{number}")
         self.timeline = Timeline()
         self.conversation = Conversation(self.ids.new("conv"))
-        self.performance = Performance(config.script)
+        self.performance = config.performance or Performance(config.script)
         self.settings: Json = {}
         self.closing: Ending | None = None
         self._observers = observers
@@ -116,11 +116,13 @@ class Stage:
     @property
     def deadline(self) -> float:
         """When `play` wants to be called next."""
-        return min(self.timeline.deadline, self._stalled_until if self._held else math.inf)
+        return min(self.timeline.deadline, self._stalled_until) if self._held else self.timeline.deadline
 
     def play(self, now: float) -> None:
         """Everything up to now happens."""
         self.now = now
+        if self.timeline.deadline > now:
+            return  # as nearly always
         for step in self.timeline.due(now):
             if isinstance(step, dict):
                 self.emit(step)
@@ -156,20 +158,23 @@ class Stage:
 
     def drain(self) -> list[Message]:
         """What may leave now."""
-        if self.now >= self._stalled_until:
+        if self._held and self.now >= self._stalled_until:
             self._release()
+        if not self._leaving:
+            return []
         messages, self._leaving = self._leaving, []
         for message in messages:
             self.observe("server", message)
         return messages
 
-    def observe(self, direction: Direction, message: Message) -> None:
-        """Tells the observers. They see what leaves when it leaves."""
+    def observe(self, direction: Direction, message: Message, *, times: Sequence[float] = ()) -> None:
+        """Tells the observers. They see what leaves when it leaves; with `times`, that it came at each of these."""
         if not self._observers:
             return
         event = redacted(message) if isinstance(message, dict) else {"malformed": scrubbed(message)}
-        for observer in self._observers:
-            observer(self.now, direction, event)
+        for at in times or (self.now,):
+            for observer in self._observers:
+                observer(at, direction, event)
 
     def _put(self, message: Message) -> None:
         if self.closing is not None:

@@ -62,6 +62,15 @@ class Turns:
         if self._is_silence_due:
             self._wake()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether silence, however long, changes nothing: nobody speaks, and nobody waits for a silence to show."""
+        return self._input.is_idle and not self._is_silence_due
+
+    def append_silence(self, audio: bytes, times: int) -> None:
+        """What `append`, so many times, does while `is_idle`. Raises: ValueError if it is no silence."""
+        self._input.append_silence(audio, times)
+
     def commit(self) -> None:
         """`input_audio_buffer.commit`. Raises: RequestError below 100 ms."""
         self._add(self._input.commit(), self._stage.performance.next_transcript)

@@ -5,7 +5,8 @@ listening; a `Conversation` waits for the agent's turn to end, or speaks into it
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol, assert_never
+from math import inf
+from typing import Final, Protocol, assert_never, runtime_checkable
 
 import msgspec
 
@@ -41,6 +42,18 @@ class Caller(Protocol):
         """Whether the caller has said everything."""
 
 
+@runtime_checkable
+class Foreseeable(Caller, Protocol):
+    """A caller who can say in advance how long they will be silent, so that nobody need ask every 20 ms."""
+
+    def silent_until_ms(self, now_ms: int) -> float:
+        """Until when `frame`, while it hears nothing, would change nothing and give silence.
+
+        Args: now_ms, where the next frame begins.
+        Returns: ms, `now_ms` when that cannot be said; infinity for ever.
+        """
+
+
 class Digits(msgspec.Struct, frozen=True):
     """Press these keys, one after the other."""
 
@@ -72,6 +85,9 @@ class Recording:
     def frame(self, now_ms: int, *, hearing: bool, heard_ms: int) -> bytes:  # noqa: ARG002 - a recording is deaf
         self._agenda.move_to(now_ms)
         return self._voice.next_frame()
+
+    def silent_until_ms(self, now_ms: int) -> float:
+        return self._agenda.next_ms if self._voice.is_over else now_ms
 
     @property
     def keys(self) -> str:
@@ -139,11 +155,16 @@ class Conversation:
         self._agent.move_to(now_ms, hearing)
         if not self._voice.is_over:
             return self._speak(now_ms)
-        if self._waiting and self._holds(self._waiting[-1].after, now_ms):
+        is_time = now_ms >= self._acts_ms
+        if is_time and self._waiting:
             self._voice = _Voice(self._waiting.pop().audio)
             return self._speak(now_ms)
-        self._left = not self._waiting and self._wants_to_leave(now_ms)
+        self._left = is_time
         return _SILENT_FRAME
+
+    def silent_until_ms(self, now_ms: int) -> float:
+        is_listening = self._voice.is_over and not self._agent.is_speaking
+        return min(self._acts_ms, self._agenda.next_ms) if is_listening else now_ms
 
     @property
     def keys(self) -> str:
@@ -164,22 +185,27 @@ class Conversation:
             self._agent.forget()  # what it said while the caller spoke is no answer to it
         return frame
 
-    def _holds(self, condition: Condition, now_ms: int) -> bool:
+    @property
+    def _acts_ms(self) -> float:
+        """When it is time for the next words, or to leave, as long as the agent goes on as it does now."""
+        return self._due_ms(self._waiting[-1].after) if self._waiting else self._leaves_ms()
+
+    def _due_ms(self, condition: Condition) -> float:
         match condition:
             case AfterSilence(ms):
-                return self._agent.has_spoken and self._agent.quiet_ms(now_ms) >= ms
+                return self._agent.last_heard_ms + ms if self._agent.has_spoken else inf
             case AfterHearing(ms):
-                return self._agent.speaking_ms(now_ms) >= ms
+                return self._agent.lasts_for_at(ms)
             case At(ms):
-                return now_ms >= ms
+                return ms
         assert_never(condition)
 
-    def _wants_to_leave(self, now_ms: int) -> bool:
+    def _leaves_ms(self) -> float:
         if self._hang_up_after_silence_ms is None:
-            return False
+            return inf
         if not self._agent.has_spoken:
-            return now_ms - self._fell_silent_ms >= max(PATIENCE_MS, self._hang_up_after_silence_ms)
-        return self._agent.quiet_ms(now_ms) >= self._hang_up_after_silence_ms
+            return self._fell_silent_ms + max(PATIENCE_MS, self._hang_up_after_silence_ms)
+        return self._agent.last_heard_ms + self._hang_up_after_silence_ms
 
 
 class _AgentsTurn:
@@ -187,27 +213,31 @@ class _AgentsTurn:
 
     def __init__(self) -> None:
         self.has_spoken = False
+        self.last_heard_ms = 0
         self._began_ms: int | None = None  # the speech that is going on
-        self._last_heard_ms = 0
+
+    @property
+    def is_speaking(self) -> bool:
+        return self._began_ms is not None
 
     def move_to(self, now_ms: int, hearing: bool) -> None:
         if hearing:
             self.has_spoken = True
-            self._last_heard_ms = now_ms
+            self.last_heard_ms = now_ms
             if self._began_ms is None:
                 self._began_ms = now_ms
-        elif self.quiet_ms(now_ms) >= TURN_GAP_MS:
+        elif now_ms - self.last_heard_ms >= TURN_GAP_MS:
             self._began_ms = None
 
     def forget(self) -> None:
         self.has_spoken = False
         self._began_ms = None
 
-    def quiet_ms(self, now_ms: int) -> int:
-        return now_ms - self._last_heard_ms
-
-    def speaking_ms(self, now_ms: int) -> int:
-        return 0 if self._began_ms is None else now_ms - self._began_ms
+    def lasts_for_at(self, ms: int) -> float:
+        """When its speech will have lasted so long, if it goes on; while it is silent that is never, but for 0 ms."""
+        if self._began_ms is None:
+            return -inf if ms <= 0 else inf
+        return self._began_ms + ms
 
 
 class _Voice:
@@ -247,6 +277,11 @@ class _Agenda:
         self._hang_up_ms = min((action.at_ms for action in actions if isinstance(action, HangUp)), default=None)
         self.keys = ""
         self.hung_up = False
+
+    @property
+    def next_ms(self) -> float:
+        press_ms = self._presses[-1][0] if self._presses else inf
+        return press_ms if self._hang_up_ms is None else min(press_ms, self._hang_up_ms)
 
     def move_to(self, now_ms: int) -> None:
         self.keys = ""

@@ -8,6 +8,7 @@ strings, the media format's numbers are numbers. Of what it receives, three shap
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -160,7 +161,12 @@ def encode(message: Outbound) -> str:
 
 def media_body(chunk: int, timestamp_ms: int, frame: bytes) -> MediaBody:
     """A frame with its numbers as strings, as documented."""
-    return MediaBody(chunk=str(chunk), timestamp=str(timestamp_ms), payload=base64.b64encode(frame).decode())
+    return MediaBody(chunk=str(chunk), timestamp=str(timestamp_ms), payload=_payload(frame))
+
+
+@lru_cache(maxsize=8192)  # as in `level.py`: silence, and what all callers say
+def _payload(frame: bytes) -> str:
+    return base64.b64encode(frame).decode()
 
 
 def decode(raw: str | bytes, stream_sid: str) -> Inbound:

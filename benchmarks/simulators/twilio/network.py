@@ -50,22 +50,30 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         if min(self.jitter_ms, self.to_relay_ms, self.to_twilio_ms, self.mark_delay_ms, self.vanishes_at_ms or 0) < 0:
             raise ValueError("no network delivers before the time")
 
+    @property
+    def is_plain(self) -> bool:
+        """Nothing is left to chance and nothing is late; at most the carrier suppresses silence."""
+        return self == Network(silence_suppression=self.silence_suppression, reading_stops=self.reading_stops)
+
 
 class Carrier:
     """What becomes of each of a stream's frames and marks."""
 
     def __init__(self, network: Network, random: Random) -> None:
         self._network, self._random = network, random
+        self._is_perfect = network.is_plain and not network.silence_suppression
 
     def carries(self, at_ms: int, *, speaking: bool) -> bool:
         """Whether the frame that begins at `at_ms` arrives. `speaking`: the caller is, or was a moment ago."""
+        if self._is_perfect:
+            return True
         is_lost = self._random.random() < self._network.loss  # drawn for every frame: gaps change no later fate
         suppressed = self._network.silence_suppression and not speaking
         return not (is_lost or suppressed or any(gap.holds(at_ms) for gap in self._network.gaps))
 
     def lateness_s(self) -> float:
         """How much later than its time a frame arrives."""
-        return self._random.random() * self._network.jitter_ms / 1000
+        return 0.0 if self._is_perfect else self._random.random() * self._network.jitter_ms / 1000
 
     def loses_mark(self) -> bool:
         return self._random.random() < self._network.mark_loss

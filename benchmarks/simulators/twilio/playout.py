@@ -106,10 +106,19 @@ class Playout:
         last = bytes(self._audio[: self._heard_of_last(now)])
         return [*self._finished, Run(self._start_s, last)] if last else list(self._finished)
 
+    def is_silent_from(self, at: float) -> bool:
+        """Whether nothing sounds after `at`, as long as nothing more arrives."""
+        return self._end_s <= at
+
     def sounding(self, now: float, span_s: float) -> bytes:
         """What sounded in the last `span_s` seconds, without the gaps."""
         since = now - span_s
-        parts = [bytes(self._audio[_bytes_until(since - self._start_s) : self._heard_of_last(now)])]
+        if self._end_s <= since:
+            return b""
+        latest = bytes(self._audio[_bytes_until(since - self._start_s) : self._heard_of_last(now)])
+        if since >= self._start_s:
+            return latest
+        parts = [latest]
         for run in reversed(self._finished):
             if run.end_s <= since:
                 break

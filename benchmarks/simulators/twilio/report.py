@@ -6,6 +6,7 @@ files. All ms and s count from the call's answer: when its first verb runs, or w
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Final, Literal
 
 import msgspec
@@ -94,16 +95,18 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     recordings: tuple[RecordingReport, ...] = ()
     queued: tuple[str, ...] = ()  # names of the queues the caller waited in, with the result
 
-    @property
+    @cached_property
     def heard_track(self) -> bytes:
         """μ-law of all that the caller heard, laid out on the call's clock; b"" in a report read from JSON."""
-        track: bytes = self.__dict__.get("heard_track_", b"")
-        return track
+        return self._laid_out("heard")
 
-    @property
+    @cached_property
     def sent_track(self) -> bytes:
         """μ-law of all that the caller said, laid out on the call's clock; b"" in a report read from JSON."""
-        track: bytes = self.__dict__.get("sent_track_", b"")
+        return self._laid_out("sent")
+
+    def _laid_out(self, which: str) -> bytes:
+        track: bytes = self.__dict__.get(f"lay_out_{which}", bytes)()
         return track
 
 
@@ -177,9 +180,11 @@ class CallRecord:
             recordings=tuple(self.recordings),
             queued=tuple(self.queued),
         )
-        # Beside the fields, so that encoding the report does not put minutes of base64 into it.
-        report.__dict__["heard_track_"] = track_of(self.heard, now - self.zero_s, zero_s=self.zero_s)
-        report.__dict__["sent_track_"] = track_of(self.sent, now - self.zero_s, zero_s=self.zero_s)
+        # Beside the fields, so that encoding the report does not put minutes of base64 into it; and not before somebody
+        # asks, because each day of silence is 691 MB of it.
+        for which, runs in (("heard", self.heard), ("sent", self.sent)):
+            lay_out = partial(track_of, list(runs), now - self.zero_s, zero_s=self.zero_s)
+            report.__dict__[f"lay_out_{which}"] = lay_out
         return report
 
     def _first_audio_ms(self) -> float | None:

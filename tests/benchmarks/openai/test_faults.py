@@ -12,11 +12,13 @@ from benchmarks.simulators.openai import (
     Close,
     Drop,
     Faults,
+    Incident,
     Reply,
     SendError,
     SendEvent,
     SendOversized,
     SendText,
+    SimulatorConfig,
     Stall,
     ToolCall,
 )
@@ -40,6 +42,16 @@ def cut_off(line: Line, said_s: float = 1.0) -> list[Json]:
 
 
 # Endings
+
+
+def test_a_session_meets_an_incident_at_its_age_whatever_is_being_said() -> None:
+    incidents = (Incident(1.0, SendError("odd", "Something is odd.")), Incident(2.0, Drop()))
+    line = Line(SimulatorConfig(incidents=incidents))
+    assert "error" not in kinds(line.wait(0.9))
+    assert "error" in kinds(line.wait(0.2))
+    assert line.session.closing is None
+    line.wait(1.0)
+    assert line.session.closing == Drop()
 
 
 @pytest.mark.parametrize("ending", [Drop(), Close(1011), Close(1012, "restarting"), Close(1013, "try later")])

@@ -97,3 +97,11 @@ def test_point_33_turning_it_off_in_the_middle_of_the_silence_is_heeded() -> Non
     line.send("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
     line.speak(mulaw.silence(20_000))
     assert "input_audio_buffer.timeout_triggered" not in kinds(line.events)
+
+
+def test_a_session_that_waits_for_a_silence_to_show_is_not_idle() -> None:
+    line = patient_line()
+    assert line.session.is_idle
+    line.wait(20.0)  # long enough, but the client appended nothing
+    assert not line.session.is_idle
+    assert "response.created" in kinds(line.speak(mulaw.silence(100)))

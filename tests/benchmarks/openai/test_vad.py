@@ -104,3 +104,25 @@ def test_any_bytes_are_some_sound(noise: bytes, audio_format: FormatName) -> Non
     detector = vad(audio_format)
     for event in detector.feed(noise) + detector.feed(noise):
         assert isinstance(event, SpeechStarted | SpeechStopped)
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=50)
+def test_silence_told_as_so_many_frames_is_heard_as_each_of_them(pauses: list[int]) -> None:
+    told, heard = vad(prefix_padding_ms=3000), vad(prefix_padding_ms=3000)
+    for frames in pauses:
+        assert heard.feed(mulaw.silence(20) * frames) == []
+        told.feed_silence(mulaw.silence(20), frames)
+        spoken = tone(100, -20.0) + mulaw.silence(500)
+        assert told.feed(spoken) == heard.feed(spoken) != []
+
+
+def test_sound_is_not_taken_for_silence() -> None:
+    detector = vad()
+    with pytest.raises(ValueError, match="silence"):
+        detector.feed_silence(tone(20, -20.0), 10)
+    with pytest.raises(ValueError, match="silence"):
+        detector.feed_silence(mulaw.silence(15), 10)
+    assert detector.is_idle
+    detector.feed(tone(60, -20.0))
+    assert not detector.is_idle

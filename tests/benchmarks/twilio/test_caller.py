@@ -1,8 +1,11 @@
 """A scripted caller says the right thing at the right time."""
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.simulators.twilio import (
     AfterHearing,
@@ -108,3 +111,52 @@ def test_the_caller_hangs_up_when_all_is_said_and_answered() -> None:
 def test_a_caller_without_an_answer_loses_patience() -> None:
     caller = Conversation([Utterance(AGAIN, At(0))], hang_up_after_silence_ms=500)
     assert list(said(caller, 20_000)) == [0, 10_020]
+
+
+def test_a_waiting_caller_knows_how_long_it_will_wait() -> None:
+    caller = Conversation([Utterance(HELLO, AfterSilence(5000))], actions=[Digits(9000, "1")])
+    caller.frame(0, hearing=False, heard_ms=0)
+    assert caller.silent_until_ms(20) == 9000  # nobody has spoken: only the key is certain
+    for now_ms in range(20, 320, 20):
+        caller.frame(now_ms, hearing=now_ms == 20, heard_ms=0)
+        assert caller.silent_until_ms(now_ms + 20) == now_ms + 20  # the agent may only be taking a breath
+    caller.frame(320, hearing=False, heard_ms=0)
+    assert caller.silent_until_ms(340) == 5020
+
+
+def test_a_caller_who_speaks_foresees_nothing() -> None:
+    recording = Recording(HELLO, actions=[HangUp(400)])
+    assert recording.silent_until_ms(0) == 0
+    recording.frame(0, hearing=False, heard_ms=0)
+    recording.frame(20, hearing=False, heard_ms=0)
+    assert recording.silent_until_ms(40) == 400
+
+
+conditions = st.one_of(
+    *(st.integers(0, 1500).map(kind) for kind in (AfterSilence, AfterHearing, At)),
+)
+conversations = st.builds(
+    lambda said, leaves_ms, acts: lambda: Conversation(said, hang_up_after_silence_ms=leaves_ms, actions=acts),
+    st.lists(st.builds(Utterance, st.sampled_from([HELLO, AGAIN, b""]), conditions), max_size=3),
+    st.none() | st.integers(0, 1500),
+    st.lists(st.integers(0, 5000).map(lambda at_ms: Digits(at_ms, "12")), max_size=1),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(conversations, st.lists(st.booleans(), max_size=20))
+def test_who_does_not_ask_through_foreseen_silence_misses_nothing(
+    caller: Callable[[], Conversation], hears: list[bool]
+) -> None:
+    """hears: whether the agent is heard, in stretches of 200 ms."""
+    asked, trusted = caller(), caller()
+    silent_until_ms = -inf
+    for number in range(250):
+        now_ms, hearing = number * 20, any(hears[number // 10 : number // 10 + 1])
+        frame = asked.frame(now_ms, hearing=hearing, heard_ms=0)
+        if hearing or now_ms >= silent_until_ms:
+            assert trusted.frame(now_ms, hearing=hearing, heard_ms=0) == frame
+            assert (trusted.keys, trusted.hung_up) == (asked.keys, asked.hung_up)
+            silent_until_ms = trusted.silent_until_ms(now_ms + 20)
+        else:
+            assert (frame, asked.keys, asked.hung_up) == (SILENCE, "", False)
