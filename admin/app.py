@@ -20,9 +20,10 @@ from werkzeug.exceptions import HTTPException
 from admin.errors import AdminError
 from admin.routes import twiml
 from admin.routes.probes import probes_blueprint
-from admin.routes.twiml import twiml_blueprint, twiml_response
+from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
 from admin.services import about, answers
 from admin.services.metrics import Metrics
+from admin.services.outcomes import Outcomes
 from admin.services.signature import TwilioSignature
 from relay import Totals
 
@@ -37,13 +38,20 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the app is handed.
 
     totals: the relay's counters; readiness: why no call can be taken now, one sentence each, [] when ready;
-    signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path.
+    signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path;
+    issue_token: makes the token that a call's media stream must bring, None where none is asked for; has_room: whether
+    one more call can be taken; outcomes: how calls ended; staff_number: where a person is reached, E.164, None if
+    nowhere.
     """
 
     totals: Totals
     readiness: Callable[[], list[str]]
     signature: TwilioSignature | None = None
     public_url: str | None = None
+    issue_token: IssueToken | None = None
+    has_room: Callable[[], bool] = lambda: True
+    outcomes: Outcomes = msgspec.field(default_factory=Outcomes)
+    staff_number: str | None = None
     version: str = about.version()
 
 
@@ -62,17 +70,24 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 def create_app(services: Services) -> QuartTrio:
-    """The app, ready to be served. Warns once if it will not check Twilio's signatures."""
+    """The app, ready to be served."""
     app = QuartTrio("admin", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     # Redirects would turn Twilio's POST into a GET and break its signature.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    if services.signature is None:
-        _logger.warning("signatures.unchecked", consequence="whoever reaches this port can start calls")
     app.register_blueprint(probes_blueprint(services.version, services.readiness, Metrics(services.totals)))
-    app.register_blueprint(twiml_blueprint(services.signature, services.public_url))
+    app.register_blueprint(
+        twiml_blueprint(
+            services.signature,
+            services.public_url,
+            issue_token=services.issue_token,
+            has_room=services.has_room,
+            outcomes=services.outcomes,
+            staff_number=services.staff_number,
+        )
+    )
     _describe(app, services.version)
     _identify_requests(app)
     _answer_errors(app)

@@ -41,6 +41,7 @@ OURS = Relay(
         "OPENAI_API_KEY": "bench",
         "TAUTLINE_ENV": "development",
         "GREETING": "",
+        "CACHE_GREETING": "off",  # an echo cannot speak an apology
         "LOG_LEVEL": "warning",
     },
     ready_path="/health",

@@ -3,7 +3,8 @@
 RelayError
 ├── RemoteProtocolError   a peer sent what its own documentation does not allow
 ├── HandshakeError        a WebSocket could not be opened, on either side
-└── SlowConsumerError     a peer does not read what we send it
+├── SlowConsumerError     a peer does not read what we send it
+└── StreamTokenError      a stream's token admits nobody (relay.stream_token)
 """
 
 from typing import Literal

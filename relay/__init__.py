@@ -1,29 +1,59 @@
 """The media plane: pure call logic and, apart from it, the sockets that drive it."""
 
+from relay.budget import TokenBudget
+from relay.client_address import Networks
 from relay.door import MEDIA_PATH, Door, Entry, ReplayedStream
-from relay.log import CallLog, LogEvent, emit
+from relay.gate import TokenGate
+from relay.log import CallEnded, CallLog, LogEvent, emit
 from relay.persona import Persona, ServerVad
+from relay.privacy import Privacy
 from relay.pump import Pump
 from relay.recorder import Capture
+from relay.rendering import RenderingError, render_speech
+from relay.seats import Limits, Seats
+from relay.spares import SpareConnections
+from relay.standard_tools import end_call, get_time
+from relay.stream_token import TOKEN_PARAMETER, Direction, issue_stream_token
 from relay.switchboard import Switchboard
+from relay.tools import Tool, ToolBox, ToolContext, ToolResult
 from relay.totals import Totals
-from relay.upstream import Upstream, open_stream_line, open_upstream
+from relay.upstream import Upstream, connect_upstream, open_stream_line, open_upstream
 
 __all__ = [
     "MEDIA_PATH",
+    "TOKEN_PARAMETER",
+    "CallEnded",
     "CallLog",
     "Capture",
+    "Direction",
     "Door",
     "Entry",
+    "Limits",
     "LogEvent",
+    "Networks",
     "Persona",
+    "Privacy",
     "Pump",
+    "RenderingError",
     "ReplayedStream",
+    "Seats",
     "ServerVad",
+    "SpareConnections",
     "Switchboard",
+    "TokenBudget",
+    "TokenGate",
+    "Tool",
+    "ToolBox",
+    "ToolContext",
+    "ToolResult",
     "Totals",
     "Upstream",
+    "connect_upstream",
     "emit",
+    "end_call",
+    "get_time",
+    "issue_stream_token",
     "open_stream_line",
     "open_upstream",
+    "render_speech",
 ]

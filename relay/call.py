@@ -1,394 +1,436 @@
 """The call's decisions: what happened goes in, what is to be done comes out.
 
 Pure: no Trio, no clock, no socket, no logger. Events are the decoded messages of both wires and a few of the session's
-own; commands are the messages to encode, `OpenUpstream`, `HangUp` and log events. One event's commands are all given
-before the next event is looked at, so a late delta can never slip between a clear and its truncate. `deadline` says
-when the call next wants a `Timeout`. After the first `HangUp` nothing more comes out.
+own; commands are the messages to encode, what only the session can do, and log events. One event's commands are all
+given before the next event is looked at, so a late delta can never slip between a clear and its truncate. `deadline`
+says when the call next wants a `Timeout`. After the first `HangUp` nothing more comes out.
+
+Here the call begins and ends, and its sessions with the model come and go; what is said in them is `dialogue`'s.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import inf
+from random import Random
 from typing import assert_never
 
 from proto import mulaw, realtime, twilio
-from proto.errors import Peer
 from relay import log
+from relay.arbiter import Reconnect, Terminal
 from relay.caller_audio import CallerAudio
+from relay.dialogue import Decided, Dialogue, Leave
 from relay.events import (
     Abort,
+    Beside,
     Command,
+    DropUpstream,
     EndReason,
     Event,
+    FromOpenAI,
     HangUp,
     Malformed,
-    OpenUpstream,
     SocketClosed,
+    StartRefused,
+    SwitchUpstream,
     Timeout,
+    ToBeside,
+    ToolFinished,
     UpstreamUnreachable,
 )
-from relay.persona import Persona, greeting_config, session_config
-from relay.playout import Heard, Key
-from relay.responses import Responses
-from relay.voice import AgentVoice
+from relay.link import Link, Place
+from relay.patience import End
+from relay.persona import Persona
+from relay.realtime_model import ends_session, is_benign, takes_our_audio
+from relay.retry import Failure, RetryIn, failure_of_close, failure_of_code
+from relay.retry import Terminal as NoRetry
+from relay.tools import ToolOffer
+from relay.unusable import Unusable
 
 START_WITHIN_S = 10.0  # from the socket's opening to Twilio's `start`
-CONFIGURE_WITHIN_S = 10.0  # from `start` to OpenAI's `session.updated`
-MAX_MALFORMED_IN_A_ROW = 20
-MAX_UNKNOWN_KINDS_LOGGED = 16
-MAX_WORDS_ITEMS = 256
-
-# Errors that only say a race went the other way; nothing is to be done about them.
-BENIGN_ERROR_CODES = frozenset(
-    {
-        "response_cancel_not_active",
-        "item_truncate_invalid_item_id",
-        "unsupported_content_type",
-        "input_audio_buffer_commit_empty",
-        "conversation_already_has_active_response",
-    }
-)
-TERMINAL_ERROR_CODES = frozenset(
-    {
-        "session_expired",
-        "invalid_api_key",
-        "account_deactivated",
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "beta_api_shape_disabled",
-    }
-)
+APOLOGY_SLACK_S = 5.0  # for the line to play an apology, beyond its own length
+APOLOGY_ITEM_ID = "apology"
 
 
 class Call:
-    """One telephone call, from Twilio's socket opening to the last close."""
+    """One telephone call, from Twilio's socket opening to the last close.
 
-    def __init__(self, persona: Persona, now: float) -> None:
+    Args: offers, what the model may do. Attributes: call_sid, "" before `start`.
+    """
+
+    def __init__(self, persona: Persona, now: float, offers: Sequence[ToolOffer] = ()) -> None:
         self._persona = persona
         self._began_at = now
-        self.call_sid = ""
+        self.call_sid = self._stream_sid = ""
         self._caller = CallerAudio()
-        self._voice = AgentVoice()
-        self._responses = Responses()
-        self._setup_due_at = now + START_WITHIN_S  # inf once OpenAI is configured
-        self._upstream_created_at: float | None = None
-        self._is_configured = False
+        self._dialogue = Dialogue(persona, offers, now)
+        self._floor = self._dialogue.floor
+        self._model = self._dialogue.model
+        self._chance = Random(0)  # noqa: S311 - for delays; a recorded call must find the same ones again
+        self._link = Link(self._chance, budget_s=persona.reconnect_within_s)
+        self._unusable = Unusable()
+        self._start_due_at = now + START_WITHIN_S  # inf once it came
+        self._leaving: Leave | None = None  # the call ends when nobody speaks any more
+        self._leave_by = inf
         self._is_over = False
-        self._events_made = 0  # client events with an id, so far
-        self._words: OrderedDict[str, str] = OrderedDict()  # what the agent says, by item, until it is heard
-        self._malformed_in_a_row: Counter[Peer] = Counter()
-        self._next_sequence: int | None = None
-        self._ignored: Counter[str] = Counter()
-        self._unknown_kinds: set[tuple[str, str]] = set()
         self._frames_from_caller = 0
-        self._barge_ins = 0
-        self._total_tokens = 0
+        self._others_due_at = self._start_due_at  # all but the caller's audio, since the last event that moved it
 
     @property
     def deadline(self) -> float:
         """When this call next wants a `Timeout`, in monotonic seconds; inf for never."""
-        return inf if self._is_over else min(self._setup_due_at, self._caller.deadline)
+        return inf if self._is_over else min(self._others_due_at, self._caller.deadline)
 
     @property
     def ignored(self) -> Counter[str]:
         """How many messages were not acted on, by "peer.why"."""
-        return self._ignored
+        return self._unusable.counts
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Decide what one event means. Once the call is over nothing means anything."""
         if self._is_over:
             return []
-        if self._malformed_in_a_row:
-            self._note_readable(event)
+        if self._unusable.malformed_in_a_row:
+            self._unusable.note_readable(event)
+        if isinstance(event, twilio.Media):
+            return self._caller_frame(event, now)
+        if isinstance(event, realtime.ServerEvent):
+            self._dialogue.seen(now)
+            if isinstance(event, realtime.AudioDelta) and not self._floor.is_paced:
+                return self._agent_audio(event, now)  # the response was known before: nobody is busier than they were
+        commands = self._carry_out(self._decide(event, now), now)
+        return [*commands, *self._look_around(now)]
+
+    def _look_around(self, now: float) -> list[Command]:
+        """What is due now that something has changed, whatever it was."""
+        if self._is_over:
+            return []
+        commands: list[Command] = []
+        if self._link.has_replacement and not self._dialogue.is_busy and self._dialogue.is_answered:
+            commands = [*self._carry_out(self._dialogue.lost(now), now), *self._switch(now)]
+        if self._leaving is not None and self._dialogue.is_said:
+            return [*commands, *self._end(self._leaving.reason, now)]
+        self._dialogue.observe(now)
+        self._others_due_at = min(self._start_due_at, self._leave_by, self._link.deadline, self._dialogue.deadline)
+        return commands
+
+    def _decide(self, event: Event, now: float) -> list[Decided]:
         match event:
             case twilio.Media():
-                return self._caller_frame(event, now)
+                return [*self._caller_frame(event, now)]
             case realtime.AudioDelta():
-                return self._agent_audio(event, now)
+                return [*self._agent_audio(event, now)]
             case twilio.Mark():
-                return self._mark_echoed(event, now)
-            case realtime.AgentWords(item_id=item_id, delta=delta):
-                return self._agent_words(item_id, self._words.get(item_id, "") + delta)
-            case realtime.AgentTranscribed(item_id=item_id, transcript=transcript):
-                return self._agent_words(item_id, transcript)
+                return [*self._mark_echoed(event, now)]
+            case realtime.AgentWords():
+                self._dialogue.words(event)
+                return []
+            case realtime.AgentTranscribed(item_id=item_id, transcript=transcript, content_index=content_index):
+                self._dialogue.transcribed(item_id, transcript, content_index)
+                return []
             case realtime.AudioDone():
-                return self._agent_part_ended(event, now)
+                return [*self._floor.part_ended(event, now)]
             case realtime.SpeechStarted(item_id=item_id):
-                self._caller.speech_started()
-                return [log.CallerSpoke(item_id=item_id), *self._barge_in(now)]
+                return [log.CallerSpoke(item_id=item_id), *self._speech_started(item_id, now)]
             case realtime.SpeechStopped(item_id=item_id):
                 self._caller.speech_stopped()
-                self._voice.asked(now)
-                return [log.CallerFellSilent(item_id=item_id)]
+                return [log.CallerFellSilent(item_id=item_id), *self._dialogue.speech_stopped(now)]
+            case realtime.AudioCommitted():
+                self._dialogue.committed(event)
+                return []
             case realtime.ResponseCreated(response=response):
-                self._responses.created(response.id)
-                return []
+                return self._dialogue.response_created(response, now)
             case realtime.ResponseDone(response=response):
-                return self._response_done(response, now)
-            case realtime.CallerTranscribed(item_id=item_id, transcript=words):
-                return [log.CallerTranscribed(item_id=item_id, words=words)]
-            case twilio.Dtmf():
-                return self._key_pressed(event)
-            case twilio.Connected():
+                done = self._dialogue.response_done(response, now)
+                return [*self._unusable.ignore("openai", "repeated_done")] if done is None else done
+            case realtime.ItemAdded():
+                self._dialogue.item_added(event)
                 return []
+            case realtime.OutputItemDone():
+                return self._item_done(event, now)
+            case realtime.CallerTranscribed(item_id=item_id, transcript=words):
+                return [*self._dialogue.caller_transcribed(item_id, words)]
+            case realtime.TranscriptionFailed(item_id=item_id, error=error):
+                self._dialogue.not_transcribed(item_id)
+                return [log.ErrorReceived(code=error.code, param=error.param, benign=True)]
+            case realtime.RateLimitsUpdated(rate_limits=limits):
+                return [log.LimitsReported(limits=limits)]
+            case realtime.ItemTruncated() | realtime.Unhandled() | twilio.Connected():
+                return []  # OpenAI tells much that a call does not need
+            case ToolFinished(call_id=call_id, report=report):
+                return self._dialogue.tool_finished(call_id, report, now)
+            case twilio.Dtmf():
+                return self._key_pressed(event, now)
             case twilio.Start():
                 return self._start(event, now)
+            case StartRefused(reason=reason, call_sid=call_sid):
+                refused = log.StartRefused(reason=reason, claimed_call_sid=call_sid)
+                return [refused, *self._end("not_admitted", now, code=1008)]
             case twilio.Stop():
-                return self._stop(event, now)
+                return [*self._stop(event, now)]
             case realtime.SessionCreated():
-                return self._configure(now)
+                return [*self._session_created("in_use", now)]
             case realtime.SessionUpdated(session=session):
-                return self._configured(session, now)
+                return self._session_configured("in_use", session, now)
             case realtime.ErrorReported(error=error):
-                return self._error_reported(error, now)
-            case (
-                realtime.AudioCommitted()
-                | realtime.ItemAdded()
-                | realtime.ItemTruncated()
-                | realtime.OutputItemDone()
-                | realtime.RateLimitsUpdated()
-            ):
-                return []
-            case realtime.TranscriptionFailed(error=error):
-                return [log.ErrorReceived(code=error.code, param=error.param, benign=True)]
-            case twilio.Unhandled(tag=tag):
-                return self._ignore("twilio", "unknown_event", tag)
-            case realtime.Unhandled():
-                return []  # OpenAI tells much that a call does not need
-            case Malformed():
-                return self._malformed(event, now)
+                return self._error_reported("in_use", error, now)
             case SocketClosed():
                 return self._socket_closed(event, now)
-            case UpstreamUnreachable(detail=detail, status=status):
-                failed = log.UpstreamFailed(detail=detail, status=status)
-                return [failed, *self._end("openai_unreachable", now)]
+            case UpstreamUnreachable(failure=failure, detail=detail):
+                return self._session_failed("in_use", failure, detail, now)
+            case Beside(event=told):
+                return self._told_beside(told, now)
+            case twilio.Unhandled(tag=tag):
+                return [*self._unusable.ignore("twilio", "unknown_event", tag)]
+            case Malformed():
+                return self._malformed(event, now)
             case Abort(reason=reason):
-                return self._end(reason, now, code=1001 if reason == "shutdown" else 1011)
+                return [*self._end(reason, now, code=1001 if reason == "shutdown" else 1011)]
             case Timeout():
                 return self._timeout(now)
         assert_never(event)
 
+    def _carry_out(self, decided: Iterable[Decided], now: float) -> list[Command]:
+        """Commands stay what they are; what only the call can do about its sessions and its end is done here."""
+        commands: list[Command] = []
+        for each in decided:
+            match each:
+                case Leave():
+                    self._leaving, self._leave_by = each, now + each.within_s
+                case End(reason=reason):
+                    return [*commands, *self._end(reason, now)]
+                case Reconnect():
+                    failed = self._session_failed("in_use", Failure(kind="silent"), "it does not answer", now)
+                    return [*commands, *self._carry_out(failed, now)]
+                case Terminal(code=code):
+                    failed = self._session_failed("in_use", failure_of_code(code), f"no response: {code}", now)
+                    return [*commands, *self._carry_out(failed, now)]
+                case _:
+                    commands.append(each)
+        return commands
+
     # Beginning and end.
 
-    def _start(self, event: twilio.Start, now: float) -> list[Command]:
-        start = event.start
-        if self._voice.stream_sid:
-            # A repeated start changes nothing; another stream on the same socket is not a thing Twilio does.
-            is_repeated = event.stream_sid == self._voice.stream_sid
-            return self._ignore("twilio", "second_start") if is_repeated else self._end("bad_start", now, code=1008)
-        if event.stream_sid != start.stream_sid or not start.stream_sid or start.media_format != twilio.MediaFormat():
-            return self._end("bad_start", now, code=1008)
-        self._count_sequence(event.sequence_number)
-        self._voice.stream_sid, self.call_sid = start.stream_sid, start.call_sid
-        self._upstream_asked_at = now
-        self._setup_due_at = now + CONFIGURE_WITHIN_S
+    def _start(self, event: twilio.Start, now: float) -> list[Decided]:
+        start, stream_sid = event.start, self._stream_sid
+        if stream_sid and event.stream_sid == stream_sid:
+            return [*self._unusable.ignore("twilio", "second_start")]  # a repeated start changes nothing
+        is_fit = event.stream_sid == start.stream_sid and start.media_format == twilio.MediaFormat()
+        if stream_sid or not start.stream_sid or not is_fit:
+            return [*self._end("bad_start", now, code=1008)]
+        self._unusable.count_sequence(event.sequence_number)
+        self.call_sid, self._stream_sid, self._start_due_at = start.call_sid, start.stream_sid, inf
+        self._chance.seed(start.stream_sid)
         names = tuple(sorted(start.custom_parameters))
-        return [log.CallStarted(stream_sid=start.stream_sid, parameters=names), OpenUpstream()]
-
-    def _configure(self, now: float) -> list[Command]:
-        if self._upstream_created_at is not None or not self._voice.stream_sid:
-            return []
-        self._upstream_created_at = now
-        return [realtime.UpdateSession(self._event_id("configure"), session_config(self._persona))]
-
-    def _configured(self, session: realtime.Session, now: float) -> list[Command]:
-        if self._is_configured or self._upstream_created_at is None:
-            return []
-        formats = {session.audio.input.format.type, session.audio.output.format.type}
-        if formats != {"audio/pcmu"}:
-            failed = log.UpstreamFailed(detail=f"our audio format was not taken: {sorted(formats)}")
-            return [failed, *self._end("openai_refused", now)]
-        self._is_configured, self._setup_due_at = True, inf
-        held = self._caller.release()
-        ready = log.UpstreamReady(
-            session_id=session.id,
-            open_ms=(self._upstream_created_at - self._upstream_asked_at) * 1000,
-            configure_ms=(now - self._upstream_created_at) * 1000,
-            held_audio_ms=mulaw.duration_ms(len(held)),
-            lost_audio_ms=mulaw.duration_ms(self._caller.dropped_bytes),
-        )
-        return [ready, *self._append(held), *self._greet(now)]
-
-    def _greet(self, now: float) -> list[Command]:
-        if not self._persona.greeting:
-            return []
-        self._voice.asked(now)
-        return [realtime.CreateResponse(self._event_id("greet"), greeting_config(self._persona))]
+        started = log.CallStarted(stream_sid=start.stream_sid, parameters=names)
+        return [started, *self._dialogue.begin(start.stream_sid, now), *self._link.open(now)]
 
     def _stop(self, event: twilio.Stop, now: float) -> list[Command]:
         if not self._is_ours(event):
-            return self._ignore("twilio", "other_stream")
+            return self._unusable.ignore("twilio", "other_stream")
         return self._end("caller_hung_up", now)
 
-    def _socket_closed(self, event: SocketClosed, now: float) -> list[Command]:
+    def _socket_closed(self, event: SocketClosed, now: float) -> list[Decided]:
         if event.peer == "twilio":
-            return self._end("garbage" if event.code in (1002, 1007, 1009) else "twilio_closed", now)
-        failed = log.UpstreamFailed(detail=f"closed with {event.code} {event.reason}".strip())
-        return [failed, *self._end("openai_closed", now)]
+            return [*self._end("garbage" if event.code in (1002, 1007, 1009) else "twilio_closed", now)]
+        return self._session_closed("in_use", event, now)
 
-    def _timeout(self, now: float) -> list[Command]:
-        if now >= self._setup_due_at:
-            return self._end("openai_unreachable" if self._voice.stream_sid else "start_timeout", now, code=1008)
-        if now >= self._caller.deadline:
-            return self._append(self._caller.stalled())
-        return []
+    def _timeout(self, now: float) -> list[Decided]:
+        if now >= self._start_due_at:
+            return [*self._end("start_timeout", now, code=1008)]
+        if self._leaving is not None and now >= self._leave_by:
+            return [*self._end(self._leaving.reason, now)]
+        stalled = self._append(self._caller.stalled()) if now >= self._caller.deadline else []
+        overdue = self._link.overdue(now)
+        if overdue is not None:
+            return [*stalled, *self._session_failed(overdue, Failure(kind="silent"), "no answer in time", now)]
+        return [*stalled, *self._link.timeout(now), *self._dialogue.timeout(now)]
 
     def _end(self, reason: EndReason, now: float, code: int = 1000) -> list[Command]:
         self._is_over = True
+        self._link.close()
+        settled = self._floor.end(now)
         ended = log.CallEnded(
             reason=reason,
             duration_ms=round((now - self._began_at) * 1000),
             frames_from_caller=self._frames_from_caller,
-            audio_ms_to_caller=mulaw.duration_ms(self._voice.bytes_sent),
-            barge_ins=self._barge_ins,
-            total_tokens=self._total_tokens,
-            ignored=dict(self._ignored),
+            audio_ms_to_caller=mulaw.duration_ms(self._floor.bytes_sent),
+            barge_ins=self._floor.barge_ins,
+            total_tokens=self._dialogue.total_tokens,
+            ignored=dict(self._unusable.counts),
+            outcome=self._leaving.outcome if self._leaving is not None else "",
         )
-        return [*self._settle(self._voice.interrupt(now)), ended, HangUp(reason, code)]
+        return [*settled, ended, HangUp(reason, code)]
+
+    # The session with the model.
+
+    def _session_created(self, place: Place, now: float) -> list[Command]:
+        if not self._link.created(place, now):
+            return []
+        configure = self._model.configure()
+        return [ToBeside(configure)] if place == "beside" else [configure]
+
+    def _session_configured(self, place: Place, session: realtime.Session, now: float) -> list[Decided]:
+        if not self._link.awaits_settings(place):
+            return []
+        if not takes_our_audio(session):
+            failure = Failure(kind="refused", status=400)
+            return self._session_failed(place, failure, "our audio format was not taken", now)
+        ready = self._link.configured(place, now)
+        beside = place == "beside"
+        retold = [] if beside else self._dialogue.retold()
+        heard_first = b"" if beside else self._caller.release()
+        told = log.UpstreamReady(
+            session_id=session.id,
+            open_ms=ready.open_ms,
+            configure_ms=ready.configure_ms,
+            held_audio_ms=mulaw.duration_ms(len(heard_first)),
+            lost_audio_ms=mulaw.duration_ms(self._caller.dropped_bytes),
+        )
+        return [told, *retold, *self._append(heard_first), *([] if beside else self._dialogue.opened(now))]
+
+    def _session_closed(self, place: Place, event: SocketClosed, now: float) -> list[Decided]:
+        detail = f"closed with {event.code} {event.reason}".strip()
+        return self._session_failed(place, failure_of_close(event.code, event.reason), detail, now)
+
+    def _session_failed(self, place: Place, failure: Failure, detail: str, now: float) -> list[Decided]:
+        """It could not be had, or is lost. One beside can wait; without the one in use the caller waits."""
+        beside = place == "beside"
+        told = log.UpstreamFailed(detail=detail, status=failure.status, code=failure.error_code)
+        dropped: list[Decided] = [told, DropUpstream(beside)]
+        if beside:
+            self._link.replacement_failed(now)
+            return dropped
+        self._caller.hold()
+        self._unusable.new_session()
+        dropped += self._dialogue.lost(now)
+        verdict = self._link.failed(failure, now)
+        if self._leaving is not None:
+            if not isinstance(verdict, RetryIn):
+                self._link.close()
+            return dropped  # nothing more is to be said but what is sounding
+        if isinstance(verdict, RetryIn):
+            return [*dropped, *(self._switch(now) if self._link.has_replacement else self._link.timeout(now))]
+        return [
+            *dropped,
+            *self._give_up("openai_refused" if isinstance(verdict, NoRetry) else "openai_unreachable", now),
+        ]
+
+    def _give_up(self, reason: EndReason, now: float) -> list[Decided]:
+        """No model can be had: say so in a voice that needs none, and let Twilio go on behind the stream."""
+        self._link.close()
+        if not self._persona.apology_audio:
+            return [*self._end(reason, now)]
+        sorry = self._floor.play(APOLOGY_ITEM_ID, self._persona.apology_audio, now)
+        lasts_s = mulaw.duration_ms(len(self._persona.apology_audio)) / 1000
+        return [*sorry, Leave(reason, within_s=lasts_s + APOLOGY_SLACK_S)]
+
+    def _told_beside(self, event: FromOpenAI, now: float) -> list[Decided]:
+        """Of the session that is being made ready only its beginning and its end matter."""
+        match event:
+            case realtime.SessionCreated():
+                return [*self._session_created("beside", now)]
+            case realtime.SessionUpdated(session=session):
+                return self._session_configured("beside", session, now)
+            case realtime.ErrorReported(error=error):
+                return self._error_reported("beside", error, now)
+            case SocketClosed():
+                return self._session_closed("beside", event, now)
+            case UpstreamUnreachable(failure=failure, detail=detail):
+                return self._session_failed("beside", failure, detail, now)
+            case _:
+                return []
+
+    def _switch(self, now: float) -> list[Command]:
+        """Make-before-break: in one step, so that no frame of the caller falls between the two sessions."""
+        self._link.switched(now)
+        retold: list[Command] = [ToBeside(item) for item in self._dialogue.retold()]
+        audio = self._caller.release()
+        lead_in = [ToBeside(realtime.AppendAudio(audio))] if audio else []  # an empty append would be refused
+        switched = [*retold, *lead_in, SwitchUpstream(), log.UpstreamReplaced()]
+        return [*switched, *self._carry_out(self._dialogue.opened(now), now)]
 
     # The caller.
 
     def _caller_frame(self, event: twilio.Media, now: float) -> list[Command]:
         if not self._is_ours(event):
-            return self._ignore("twilio", "other_stream" if self._voice.stream_sid else "media_before_start")
-        self._count_sequence(event.sequence_number)
+            return self._unusable.ignore("twilio", "other_stream" if self._stream_sid else "media_before_start")
+        self._unusable.count_sequence(event.sequence_number)
         if event.media.track != "inbound":
-            return self._ignore("twilio", "other_track")
+            return self._unusable.ignore("twilio", "other_track")
         if not event.media.payload:
-            return self._ignore("twilio", "empty_payload")
+            return self._unusable.ignore("twilio", "empty_payload")
         self._frames_from_caller += 1
-        return self._append(self._caller.frame(event.media, now))
+        appended = self._append(self._caller.frame(event.media, now))
+        if not self._floor.listens:
+            return appended
+        stopped = self._floor.caller_frame(event.media.payload, now)
+        return [*appended, *stopped, *self._look_around(now)]
 
-    def _key_pressed(self, event: twilio.Dtmf) -> list[Command]:
+    def _speech_started(self, item_id: str, now: float) -> list[Decided]:
+        self._caller.speech_started()
+        if self._leaving is not None and self._leaving.reason == "agent_ended" and not self._leaving.outcome:
+            self._leaving, self._leave_by = None, inf  # whoever still speaks is still served, unless by somebody else
+        return self._dialogue.speech_started(item_id, now)
+
+    def _key_pressed(self, event: twilio.Dtmf, now: float) -> list[Decided]:
         if not self._is_ours(event) or len(event.dtmf.digit) != 1:
-            return self._ignore("twilio", "bad_dtmf")
-        self._count_sequence(event.sequence_number)
-        return [log.KeyPressed(digit=event.dtmf.digit)]
+            return [*self._unusable.ignore("twilio", "bad_dtmf")]
+        self._unusable.count_sequence(event.sequence_number)
+        pressed = log.KeyPressed(digit=event.dtmf.digit)
+        return [pressed, *self._dialogue.key_pressed(event.dtmf.digit, now)]
 
     def _append(self, audio: bytes) -> list[Command]:
         return [realtime.AppendAudio(audio)] if audio else []
 
-    def _count_sequence(self, sequence_number: int | None) -> None:
-        """Lost or repeated numbers are worth knowing, never worth a call."""
-        if sequence_number is None or self._next_sequence not in (None, sequence_number):
-            self._ignored["twilio.out_of_sequence"] += 1
-        if sequence_number is not None:
-            self._next_sequence = sequence_number + 1
-
     # The agent.
 
     def _agent_audio(self, event: realtime.AudioDelta, now: float) -> list[Command]:
-        if not self._responses.is_current(event.response_id) or not self._voice.stream_sid:
-            return self._ignore("openai", "stale_audio")
+        if not self._floor.responses.is_current(event.response_id) or not self._stream_sid:
+            return self._unusable.ignore("openai", "stale_audio")
         if not event.delta:
             return []  # nothing to hear, so nothing to cut later
-        return self._voice.say(_key(event), event.delta, now)
+        said = self._dialogue.audio(event, now)
+        self._note_answer()
+        return said
 
-    def _agent_part_ended(self, event: realtime.AudioDone, now: float) -> list[Command]:
-        return self._voice.finish(_key(event), now) if self._responses.is_current(event.response_id) else []
+    def _item_done(self, event: realtime.OutputItemDone, now: float) -> list[Decided]:
+        decided = self._dialogue.item_done(event, now)
+        self._note_answer()
+        return decided
+
+    def _note_answer(self) -> None:
+        """What was answered need not be heard again by the next session."""
+        if self._dialogue.is_answered:
+            self._caller.answered()
 
     def _mark_echoed(self, event: twilio.Mark, now: float) -> list[Command]:
         if not self._is_ours(event):
-            return self._ignore("twilio", "other_stream")
-        self._count_sequence(event.sequence_number)
-        echoed = self._voice.mark_echoed(event.mark.name, now)
-        if echoed is None:
-            return self._ignore("twilio", "stale_mark")
-        said, heard = echoed
-        return [*said, *self._settle(heard)]
-
-    def _agent_words(self, item_id: str, words: str) -> list[Command]:
-        self._words[item_id] = words
-        if len(self._words) > MAX_WORDS_ITEMS:
-            self._words.popitem(last=False)
-        return []
-
-    def _response_done(self, response: realtime.Response, now: float) -> list[Command]:
-        if not self._responses.done(response.id):
-            return self._ignore("openai", "repeated_done")  # counted once already
-        tokens = response.usage.total_tokens if response.usage else 0
-        self._total_tokens += tokens
-        ended = log.ResponseEnded(response_id=response.id, status=response.status, total_tokens=tokens)
-        return [*self._voice.finish_response(response.id, now), ended]
-
-    def _barge_in(self, now: float) -> list[Command]:
-        """The caller speaks: stop what sounds, and tell the model where it was stopped."""
-        speaking = self._responses.speaking
-        if not speaking and not self._voice.is_sounding:
-            return []  # the caller spoke into silence: there is nothing to stop
-        # Clear first, it stops the voice; cancel and truncate only correct the model.
-        commands: list[Command] = [twilio.Clear(self._voice.stream_sid)] if self._voice.is_sounding else []
-        heard = self._voice.interrupt(now)
-        for response_id in [*speaking, *(part.key.response_id for part in heard)]:
-            self._responses.mute(response_id)
-        if not self._persona.turn_detection.interrupt_response:
-            commands += [realtime.CancelResponse(self._event_id("cancel"), response_id) for response_id in speaking]
-        cut = [part for part in heard if not part.is_whole]
-        commands += [
-            realtime.TruncateItem(self._event_id("truncate"), part.key.item_id, part.key.content_index, part.heard_ms)
-            for part in cut
-        ]
-        return [*commands, *self._barged_in(cut), *self._settle(heard)]
-
-    def _barged_in(self, cut: list[Heard]) -> list[Command]:
-        if not cut:
-            return []
-        self._barge_ins += 1
-        unheard_ms = sum(part.sent_ms - part.heard_ms for part in cut)
-        return [log.BargedIn(item_id=cut[0].key.item_id, heard_ms=cut[0].heard_ms, unheard_ms=unheard_ms)]
-
-    def _settle(self, heard: list[Heard]) -> list[Command]:
-        return [
-            log.AgentHeard(
-                item_id=part.key.item_id,
-                heard_ms=part.heard_ms,
-                generated_ms=part.sent_ms,
-                words=self._words.pop(part.key.item_id, None),
-            )
-            for part in heard
-        ]
+            return self._unusable.ignore("twilio", "other_stream")
+        self._unusable.count_sequence(event.sequence_number)
+        heard = self._floor.mark_echoed(event.mark.name, now)
+        if heard is None:
+            return [*self._unusable.ignore("twilio", "stale_mark"), *self._floor.reconciled()]
+        return heard
 
     # What cannot be used.
 
-    def _error_reported(self, error: realtime.ErrorDetail, now: float) -> list[Command]:
-        # A refused truncate or cancel only says that a race went the other way, whatever its code.
-        benign = error.code in BENIGN_ERROR_CODES or (error.event_id or "").startswith(("truncate-", "cancel-"))
-        received = log.ErrorReceived(code=error.code, param=error.param, benign=benign)
-        if benign or (self._is_configured and error.code not in TERMINAL_ERROR_CODES):
-            return [received]
-        return [received, *self._end("openai_refused", now)]
-
-    def _note_readable(self, event: Event) -> None:
-        """A message that could be read ends its peer's row of malformed ones."""
-        if isinstance(event, twilio.Message | twilio.Unhandled):
-            del self._malformed_in_a_row["twilio"]
-        elif isinstance(event, realtime.ServerEvent | realtime.Unhandled):
-            del self._malformed_in_a_row["openai"]
+    def _error_reported(self, place: Place, error: realtime.ErrorDetail, now: float) -> list[Decided]:
+        benign = is_benign(error)
+        told = log.ErrorReceived(code=error.code, param=error.param, benign=benign)
+        failure = None if benign else ends_session(error, is_configured=self._link.is_configured(place))
+        if failure is not None:
+            return [told, *self._session_failed(place, failure, f"error {error.code}", now)]
+        return [told, *(self._dialogue.refused(error, now) if place == "in_use" else [])]
 
     def _is_ours(self, event: twilio.Media | twilio.Mark | twilio.Dtmf | twilio.Stop) -> bool:
         """It belongs to our stream; before `start` there is none, whatever the message claims."""
-        return bool(self._voice.stream_sid) and event.stream_sid == self._voice.stream_sid
+        return bool(self._stream_sid) and event.stream_sid == self._stream_sid
 
-    def _malformed(self, event: Malformed, now: float) -> list[Command]:
+    def _malformed(self, event: Malformed, now: float) -> list[Decided]:
         if event.peer == "twilio" and event.tag == "start":
-            return self._end("bad_start", now, code=1008)
-        self._malformed_in_a_row[event.peer] += 1
-        if self._malformed_in_a_row[event.peer] >= MAX_MALFORMED_IN_A_ROW:
-            return self._end("garbage" if event.peer == "twilio" else "openai_closed", now, code=1007)
-        return self._ignore(event.peer, "malformed", event.tag)
-
-    def _ignore(self, peer: Peer, why: str, kind: str = "") -> list[Command]:
-        """Count a message that changes nothing; say so once per kind."""
-        self._ignored[f"{peer}.{why}"] += 1
-        seen = (f"{peer}.{why}", kind)
-        if seen in self._unknown_kinds or len(self._unknown_kinds) >= MAX_UNKNOWN_KINDS_LOGGED:
-            return []
-        self._unknown_kinds.add(seen)
-        return [log.MessageIgnored(peer=peer, why=f"{why} {kind}".strip())]
-
-    def _event_id(self, purpose: str) -> str:
-        self._events_made += 1
-        return f"{purpose}-{self._events_made}"
-
-
-def _key(event: realtime.AudioDelta | realtime.AudioDone) -> Key:
-    return Key(event.response_id, event.item_id, event.content_index)
+            return [*self._end("bad_start", now, code=1008)]
+        if not self._unusable.malformed(event):
+            return [*self._unusable.ignore(event.peer, "malformed", event.tag)]
+        if event.peer == "twilio":
+            return [*self._end("garbage", now, code=1007)]
+        return self._session_failed("in_use", Failure(kind="lost", close_code=1007), "it sends garbage", now)

@@ -1,7 +1,10 @@
-"""The caller's voice on its way to OpenAI: held while OpenAI connects, gaps filled so that its VAD keeps its time.
+"""The caller's voice on its way to OpenAI: held while no session listens, gaps filled so that its VAD keeps its time.
 
 Pure. Server VAD runs on appended audio, not on the clock: what is never appended is never heard, and silence that is
 never appended never ends a turn. Some carriers send nothing during silence, so the silence is put back here.
+
+A session takes with it what it heard and did not answer. So the last half second, and all of a turn that is not
+answered yet, stays here until it is: the session that takes over hears it again.
 """
 
 from collections import deque
@@ -10,6 +13,7 @@ from math import inf
 from proto import mulaw, twilio
 
 MAX_HELD_BYTES = 10_000 * mulaw.BYTES_PER_MS
+LEAD_IN_BYTES = 500 * mulaw.BYTES_PER_MS  # VAD tells of speech after it began; it begins to listen that long before
 MAX_GAP_MS = 10_000
 STALLED_AFTER_S = 0.750  # no frame for so long while the caller speaks: close the turn for VAD
 STALL_SILENCE_MS = 1_000  # longer than any silence window we configure by default
@@ -19,47 +23,70 @@ class CallerAudio:
     """What to append for each frame that came, and when none came. Payloads are μ-law; `now` in monotonic seconds."""
 
     def __init__(self) -> None:
-        self._held: deque[bytes] | None = deque()  # None once OpenAI listens
-        self._held_bytes = 0
+        self._kept: deque[bytes] = deque()  # held, or told to a session that may not live to answer it
+        self._kept_bytes = 0
+        self._is_holding = True  # until a session listens
         self._expected_ms: int | None = None  # timestamp at which the next frame is due
         self._last_frame_at = inf
         self._is_speaking = False
+        self._is_answered = True  # the last turn, as far as we know
         self._gap_filled = False  # the present gap was closed by silence already
         self.dropped_bytes = 0  # of the oldest audio, while holding
 
     @property
     def deadline(self) -> float:
         """When `stalled` is due, if no frame comes before."""
-        if self._held is not None or not self._is_speaking or self._gap_filled:
+        if self._is_holding or not self._is_speaking or self._gap_filled:
             return inf
         return self._last_frame_at + STALLED_AFTER_S
 
+    @property
+    def is_speaking(self) -> bool:
+        """The caller is in the middle of a turn, as OpenAI hears it."""
+        return self._is_speaking
+
+    @property
+    def is_answered(self) -> bool:
+        """Nothing that the caller said waits for an answer."""
+        return self._is_answered
+
     def speech_started(self) -> None:
         """OpenAI hears the caller speak: from now on a pause of frames must not keep the turn open."""
-        self._is_speaking = True
+        self._is_speaking, self._is_answered = True, False
 
     def speech_stopped(self) -> None:
         """OpenAI found the end of the turn."""
         self._is_speaking = False
 
+    def answered(self) -> None:
+        """The agent has begun to answer what the caller said."""
+        self._is_answered = not self._is_speaking
+        self._forget_old()  # now: some carriers send no frame that would see to it before the session is lost
+
     def frame(self, body: twilio.MediaBody, now: float) -> bytes:
         """One frame arrived; give what is to be appended for it: silence for a gap before it, then its own bytes."""
-        audio = self._gap_before(body) + body.payload
+        gap = self._gap_before(body)
         self._last_frame_at, self._gap_filled = now, False
-        if self._held is None:
-            return audio
-        self._hold(self._held, audio)
-        return b""
+        if gap:
+            self._keep(gap)  # apart from the frame: a gap of ten seconds must not push it out
+        self._keep(body.payload)
+        return b"" if self._is_holding else gap + body.payload
+
+    def hold(self) -> None:
+        """No session listens any more."""
+        self._is_holding, self._is_speaking = True, False
 
     def release(self) -> bytes:
-        """OpenAI listens from now on; give all that was held, in order."""
-        held, self._held = b"".join(self._held or ()), None
-        return held
+        """A session listens from now on: give all that it has to hear first, in order."""
+        self._is_holding = False
+        return b"".join(self._kept)
 
     def stalled(self) -> bytes:
         """No frame came until `deadline`: give the silence that lets VAD end the turn. Once per gap."""
         self._gap_filled = True
-        return mulaw.silence(STALL_SILENCE_MS)
+        silence = mulaw.silence(STALL_SILENCE_MS)
+        self._keep(silence)  # or a session that takes over would hear the turn's end without its silence: as speech
+        return silence
 
     def _gap_before(self, body: twilio.MediaBody) -> bytes:
         if body.timestamp is None:
@@ -74,10 +101,15 @@ class CallerAudio:
         # Timestamps wander by a few ms around 20; only a whole missing frame is a gap.
         return mulaw.silence(min(gap_ms, MAX_GAP_MS)) if gap_ms >= mulaw.FRAME_MS else b""
 
-    def _hold(self, held: deque[bytes], audio: bytes) -> None:
-        held.append(audio)
-        self._held_bytes += len(audio)
-        while self._held_bytes > MAX_HELD_BYTES:
-            oldest = held.popleft()
-            self._held_bytes -= len(oldest)
-            self.dropped_bytes += len(oldest)
+    def _keep(self, audio: bytes) -> None:
+        self._kept.append(audio)
+        self._kept_bytes += len(audio)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        limit_bytes = MAX_HELD_BYTES if self._is_holding or not self._is_answered else LEAD_IN_BYTES
+        while self._kept_bytes > limit_bytes:
+            oldest = self._kept.popleft()
+            self._kept_bytes -= len(oldest)
+            if self._is_holding:
+                self.dropped_bytes += len(oldest)

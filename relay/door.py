@@ -13,7 +13,9 @@ import trio
 
 from proto.errors import HandshakeError
 from proto.handshake import RequestHead, accept_upgrade, parse_request_head, refuse
+from relay.client_address import Networks, client_address
 from relay.pump import Pump, PumpLine
+from relay.seats import Limit, Seats
 from relay.sockets import Line, StreamLine
 from relay.totals import Totals
 
@@ -25,6 +27,11 @@ MAX_HEADS_AT_ONCE = 500  # connections that have not yet said what they want
 READ_BYTES = 4096
 
 _END_OF_HEAD = b"\r\n\r\n"
+_NO_SEAT: dict[Limit, str] = {
+    "calls": "all places for calls are taken",
+    "waiting": "too many media streams are open and have not started",
+    "address": "too many media streams are open from this address",
+}
 _logger = structlog.stdlib.get_logger("tautline.door")
 
 
@@ -80,10 +87,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Door:
-    """Sorts connections. One `handle` per connection; it returns when the connection is over and never raises."""
+    """Sorts connections. One `handle` per connection; it returns when the connection is over and never raises.
 
-    def __init__(self, entry: Entry, pump: Pump, totals: Totals) -> None:
+    Args: seats, how many media sockets may be open, without limit if not given; trusted_proxies, whose X-Forwarded-For
+    is believed.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        pump: Pump,
+        totals: Totals,
+        *,
+        seats: Seats | None = None,
+        trusted_proxies: Networks = (),
+    ) -> None:
         self._entry, self._pump, self._totals = entry, pump, totals
+        self._seats, self._trusted_proxies = seats or Seats(), trusted_proxies
         self._reading = trio.CapacityLimiter(MAX_HEADS_AT_ONCE)
 
     async def handle(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -102,17 +122,21 @@ class Door:
             if head.path != MEDIA_PATH:
                 await self._entry.serve_web(ReplayedStream(stream, raw))
                 return
-            accepted, received = self._accept(raw, head)
+            address = self._address_of(stream, head)
+            accepted, received = self._accept(raw, head, address)
         except HandshakeError as error:
             self._totals.handshakes_refused += 1
             _logger.info("door.refused", status=error.status, detail=error.detail)
             await _turn_away(stream, error)
             return
-        await stream.send_all(accepted)
-        if isinstance(stream, trio.SocketStream):
-            await self._carry_on_pump(stream, received)
-        else:
-            await self._entry.carry(StreamLine(stream, received))
+        try:
+            await stream.send_all(accepted)
+            if isinstance(stream, trio.SocketStream):
+                await self._carry_on_pump(stream, received)
+            else:
+                await self._entry.carry(StreamLine(stream, received))
+        finally:
+            self._seats.leave(address)
 
     async def _carry_on_pump(self, stream: trio.SocketStream, received: bytes) -> None:
         with socket.socket(fileno=stream.socket.detach()) as sock:
@@ -137,14 +161,29 @@ class Door:
             self._reading.release()
         return raw, parse_request_head(raw)
 
-    def _accept(self, raw: bytes, head: RequestHead) -> tuple[bytes, bytes]:
-        """The 101 answer, and the bytes that came after the head."""
+    def _address_of(self, stream: trio.abc.HalfCloseableStream, head: RequestHead) -> str:
+        if not isinstance(stream, trio.SocketStream):
+            return ""
+        peer = stream.socket.getpeername()
+        forwarded_for = [value for name, value in head.headers if name == "x-forwarded-for"]
+        return client_address(str(peer[0]), forwarded_for, self._trusted_proxies)
+
+    def _accept(self, raw: bytes, head: RequestHead, address: str) -> tuple[bytes, bytes]:
+        """The 101 answer, and the bytes that came after the head. A seat is taken, last of all.
+
+        Raises: HandshakeError with the status to answer, and then no seat is taken.
+        """
         if not head.is_websocket_upgrade:
             raise HandshakeError("this path speaks WebSocket only", status=426)
         status = self._entry.admit(head)
         if status is not None:
             raise HandshakeError("the media stream was not admitted", status=status)
-        return accept_upgrade(head), raw[raw.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
+        accepted = accept_upgrade(head)
+        reached = self._seats.take(address)
+        if reached is not None:
+            self._totals.streams_over_limit[reached] += 1
+            raise HandshakeError(_NO_SEAT[reached], status=503)
+        return accepted, raw[raw.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
 
 
 async def _read_until_blank_line(stream: trio.abc.ReceiveStream) -> bytes:

@@ -5,12 +5,13 @@ whoever owns the files takes lines from it, in another thread if they like, and 
 Does no I/O. Below it stands the format: a header, then each event followed by the commands it caused.
 
 Only the fields that the relay reads are written, so what is not read cannot leak. A masked character is `*`: lengths
-stay, so masked text joins and counts as the text did, and a call replays from it to the same commands, masked.
+stay, so masked text joins and counts as the text did, and a call replays from it to the same commands, masked. What is
+blank stays blank, and the agent's words stay apart: whether there are words, and where a cut falls in them, decides.
 """
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -19,17 +20,28 @@ from proto import mulaw, realtime, twilio
 from proto.errors import Peer, RemoteProtocolError
 from relay.events import (
     Abort,
+    Beside,
+    CancelTool,
     Command,
+    DropUpstream,
     Event,
+    FromOpenAI,
     HangUp,
     Malformed,
     OpenUpstream,
+    RunTool,
     SocketClosed,
+    StartRefused,
+    SwitchUpstream,
     Timeout,
+    ToBeside,
+    ToolFinished,
     UpstreamUnreachable,
 )
 from relay.log import LogEvent
 from relay.persona import Persona
+from relay.privacy import may_capture_private
+from relay.tools import ToolOffer
 
 FORMAT = 1  # of the file; another number is another format, and is not read
 MAX_WAITING_STEPS = 2048  # a quarter of a minute of a call while the disk stands still
@@ -38,8 +50,8 @@ MAX_SILENCE_BYTES = 16 * 1024 * 1024  # no message that could be received carrie
 MASK = "*"
 
 Json = dict[str, Any]
-Source = Literal["twilio", "openai", "session"]
-Target = Literal["twilio", "openai", "session", "log"]
+Source = Literal["twilio", "openai", "beside", "session"]  # beside: OpenAI, in the session that is being made ready
+Target = Literal["twilio", "openai", "beside", "session", "log"]
 Decide = Callable[[Event, float], list[Command]]
 
 
@@ -65,9 +77,10 @@ class Capture:
         self.steps_lost = 0
         self.is_closed = False  # nothing more will come
 
-    def begin(self, persona: Persona, decide: Decide, now: float) -> Decide:
+    def begin(self, persona: Persona, decide: Decide, now: float, offers: Sequence[ToolOffer] = ()) -> Decide:
         """The call begins: give what is to be called instead of `decide`, in monotonic seconds as before."""
-        self._header = header(persona, now, version=self._version, keeps_private=self._keeps_private)
+        self._keeps_private = self._keeps_private and may_capture_private(persona.privacy)
+        self._header = header(persona, now, offers, version=self._version, keeps_private=self._keeps_private)
         self._began_at = now
 
         def decide_and_keep(event: Event, now: float) -> list[Command]:
@@ -134,33 +147,46 @@ def _audio_bytes(event: Event) -> int:
 # The format, written.
 
 # The session's own events and commands have no name on any wire; here they have these.
-SESSION_EVENTS: dict[str, type[Malformed | SocketClosed | UpstreamUnreachable | Abort | Timeout]] = {
+SESSION_EVENTS: dict[
+    str, type[Malformed | SocketClosed | UpstreamUnreachable | StartRefused | ToolFinished | Abort | Timeout]
+] = {
     "malformed": Malformed,
     "socket_closed": SocketClosed,
     "upstream_unreachable": UpstreamUnreachable,
+    "start_refused": StartRefused,
+    "tool_finished": ToolFinished,
     "abort": Abort,
     "timeout": Timeout,
 }
-SESSION_COMMANDS: dict[str, type[OpenUpstream | HangUp]] = {"open_upstream": OpenUpstream, "hang_up": HangUp}
+SESSION_COMMANDS: dict[str, type[OpenUpstream | SwitchUpstream | DropUpstream | RunTool | CancelTool | HangUp]] = {
+    "open_upstream": OpenUpstream,
+    "switch_upstream": SwitchUpstream,
+    "drop_upstream": DropUpstream,
+    "run_tool": RunTool,
+    "cancel_tool": CancelTool,
+    "hang_up": HangUp,
+}
 _NAMES: dict[type, str] = {kind: name for name, kind in [*SESSION_EVENTS.items(), *SESSION_COMMANDS.items()]}
 
 _PRIVATE: dict[type, frozenset[str]] = {  # somebody's words or keys, by their names on the wire
     twilio.Dtmf: frozenset({"digit"}),
     realtime.CallerTranscribed: frozenset({"transcript"}),
-    realtime.AgentWords: frozenset({"delta"}),
-    realtime.AgentTranscribed: frozenset({"transcript"}),
     realtime.ItemAdded: frozenset({"arguments"}),
     realtime.OutputItemDone: frozenset({"arguments"}),
     realtime.CreateItem: frozenset({"text", "arguments", "output"}),
     realtime.ErrorReported: frozenset({"message"}),  # may quote what was said
     realtime.TranscriptionFailed: frozenset({"message"}),
     realtime.ResponseDone: frozenset({"message"}),
+    ToolFinished: frozenset({"output"}),
+    RunTool: frozenset({"arguments"}),
 }
 _SECRET: dict[type, frozenset[str]] = {twilio.Start: frozenset({"accountSid", "customParameters"})}
 _SECRET_NAME = re.compile(r"token|key|authorization|password|secret|signature", re.IGNORECASE)
 # OpenAI's keys, bearer and basic credentials, Twilio's auth tokens (32 hexadecimal digits that stand alone).
 _SECRET_TEXT = re.compile(r"\b(?:sk|ek)[-_][A-Za-z0-9_-]{6,}|(?<=Bearer )\S+|(?<=Basic )\S+|\b[0-9a-f]{32}\b")
 _NONE: frozenset[str] = frozenset()
+_AGENT_WORDS = frozenset({"delta", "transcript"})  # private too, but masked word by word
+_WORD_CHARACTER = re.compile(r"\S")
 # The session measures these after the call has decided; what the call leaves in them says nothing.
 _MEASURED_LATER = frozenset({"clear_ms", "relay_ms", "dropped_audio_frames"})
 
@@ -172,14 +198,17 @@ def encode_line(line: Json) -> bytes:
     return _encode(line) + b"\n"
 
 
-def header(persona: Persona, began_at: float, *, version: str, keeps_private: bool) -> Json:
+def header(
+    persona: Persona, began_at: float, offers: Sequence[ToolOffer], *, version: str, keeps_private: bool
+) -> Json:
     """The first line. began_at: monotonic seconds, with which the times of the events are exact again."""
     return {
         "capture": FORMAT,
         "tautline": version,
         "keeps_private": keeps_private,
         "began_at": began_at,
-        "persona": _clean(msgspec.to_builtins(persona), _NONE, keeps_private=True),
+        "persona": _clean(_fields(persona), _NONE, keeps_private),
+        "tools": [_fields(offer) for offer in offers],
     }
 
 
@@ -187,10 +216,14 @@ def event_line(event: Event, at: float, *, keeps_private: bool) -> Json:
     """What happened. at: seconds since the call began."""
     source: Source
     match event:
+        case Beside(event=told):
+            return event_line(told, at, keeps_private=keeps_private) | {"from": "beside"}
         case twilio.Message():
             source, fields = "twilio", _fields(event)
         case twilio.Unhandled(tag=tag):
             source, fields = "twilio", {"event": tag}
+        case realtime.AgentWords() | realtime.AgentTranscribed() if not keeps_private:
+            source, fields = "openai", _words_masked(_fields(event))
         case realtime.ServerEvent():
             source, fields = "openai", _fields(event)
         case realtime.Unhandled(tag=tag):
@@ -205,6 +238,8 @@ def command_line(command: Command, *, keeps_private: bool) -> Json:
     target: Target
     fields = _fields(command)
     match command:
+        case ToBeside(command=told):
+            return command_line(told, keeps_private=keeps_private) | {"to": "beside"}
         case LogEvent():
             target, fields = "log", {name: fields[name] for name in fields if name not in _MEASURED_LATER}
         case twilio.Message():
@@ -245,8 +280,12 @@ def _clean(value: Any, hidden: frozenset[str], keeps_private: bool, *, is_hidden
     return value
 
 
+def _words_masked(fields: Json) -> Json:
+    return {name: _WORD_CHARACTER.sub(MASK, fields[name]) if name in _AGENT_WORDS else fields[name] for name in fields}
+
+
 def _stars(text: str) -> str:
-    return MASK * len(text)
+    return MASK * len(text) if text.strip() else text
 
 
 # The format, read.
@@ -257,6 +296,11 @@ def read_event(source: Source, fields: Json) -> Event:
 
     Raises: ValueError when there is no such event.
     """
+    if source == "beside":
+        told = read_event("session" if fields.get("type") in SESSION_EVENTS else "openai", fields)
+        if not isinstance(told, FromOpenAI):
+            raise ValueError(f"OpenAI does not say {fields.get('type')!r}")
+        return Beside(told)
     if source == "session":
         kind = SESSION_EVENTS.get(str(fields.get("type")))
         if kind is None:
@@ -268,6 +312,15 @@ def read_event(source: Source, fields: Json) -> Event:
     except RemoteProtocolError as error:  # the relay has become stricter since: let the call tell what that means
         peer: Peer = source
         return Malformed(peer, error.tag, error.detail)
+
+
+def read_persona(fields: Json) -> Persona:
+    """Who answered, from the header; audio that was not kept is silence of its length.
+
+    Raises: ValueError when it is none.
+    """
+    lengths = {name: length for name, length in fields.items() if name.endswith("_audio") and isinstance(length, int)}
+    return msgspec.convert({**fields, **{name: _silence(length) for name, length in lengths.items()}}, Persona)
 
 
 def _with_silence(fields: Json) -> Json:

@@ -7,6 +7,7 @@ still arrives of an interrupted one is not for the caller's ears, so it is known
 from collections import OrderedDict
 
 MAX_ACTIVE = 64  # one speaks, a few may stand beside it; more means that their ends were lost
+MAX_KNOWN = 256  # an answer may sound for long, and short ones may queue behind it
 MAX_MUTED = 64  # strays of an interrupted response come within seconds; older ids may be forgotten
 
 
@@ -16,6 +17,7 @@ class Responses:
     def __init__(self) -> None:
         self._active: dict[str, None] = {}  # being generated, oldest first
         self._muted: OrderedDict[str, None] = OrderedDict()  # interrupted by the caller
+        self._known: OrderedDict[str, bool] = OrderedDict()  # the latest of this session; whether audio came
 
     @property
     def speaking(self) -> list[str]:
@@ -25,6 +27,9 @@ class Responses:
     def created(self, response_id: str) -> None:
         """The model begins to answer."""
         self._active[response_id] = None
+        self._known[response_id] = False
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
         if len(self._active) > MAX_ACTIVE:
             del self._active[next(iter(self._active))]  # its done was lost
 
@@ -45,7 +50,20 @@ class Responses:
         """It is being generated, and the caller has not interrupted it."""
         return response_id in self._active and response_id not in self._muted
 
+    def is_known(self, response_id: str) -> bool:
+        """It is one of this session's, done or not."""
+        return response_id in self._known
+
+    def spoke(self, response_id: str) -> None:
+        """Audio of it came."""
+        self._known[response_id] = True
+
+    def has_spoken(self, response_id: str) -> bool:
+        """Audio of it came, ever."""
+        return self._known.get(response_id, False)
+
     def forget(self) -> None:
         """The session is gone, and its ids with it."""
         self._active.clear()
         self._muted.clear()
+        self._known.clear()

@@ -5,11 +5,9 @@ awaited. When `run` returns nothing of the call is left, and nothing that goes w
 """
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import assert_never
+from typing import TypeVar, assert_never
 
-import msgspec
 import structlog
 import trio
 
@@ -17,28 +15,44 @@ from proto import realtime, twilio
 from proto.errors import HandshakeError, Peer, RemoteProtocolError, SlowConsumerError
 from proto.websocket import Binary, Closed, Pong, Received
 from relay import log
+from relay.budget import TokenBudget
 from relay.call import Call
 from relay.events import (
     Abort,
+    Beside,
+    CancelTool,
     Command,
+    DropUpstream,
     EndReason,
     Event,
+    FromOpenAI,
     HangUp,
     Malformed,
     OpenUpstream,
+    RunTool,
     SocketClosed,
+    StartRefused,
+    SwitchUpstream,
     Timeout,
+    ToBeside,
+    ToolFinished,
     UpstreamUnreachable,
 )
+from relay.model_sockets import Connect, ModelSockets, PlaceOf
 from relay.persona import Persona
 from relay.recorder import Capture, Decide
+from relay.reporter import Reporter
+from relay.retry import failure_of
 from relay.sockets import Line, MediaSocket
+from relay.tools import ToolBox, ToolContext, run_tool
 from relay.totals import Totals
 
 PING_EVERY_S = 20.0  # what both services' own clients do
 GOODBYE_WITHIN_S = 1.0  # for the close frames of both peers
+SID_CHARACTERS = 34  # of an identifier of Twilio's; a stranger's may be longer
 
-Connect = Callable[[], AbstractAsyncContextManager[Line]]
+Decoded = TypeVar("Decoded")
+AdmitStart = Callable[[twilio.Start], str | None]
 
 _logger = structlog.stdlib.get_logger("tautline.session")
 
@@ -47,7 +61,9 @@ class CallSession:
     """One call from its accepted media socket to its last close.
 
     Args: persona, who answers; connect, opens a line to OpenAI (raises HandshakeError or OSError); call_log, where the
-    records go; totals, the process's counters; capture, what is to record the call, if anything is.
+    records go; totals, the process's counters; capture, what is to record the call, if anything is; admit_start, asked
+    about the stream's `start` before anything is done about it: None to let it in, else why not; toolbox, what the
+    model may do; budget, of the OpenAI account, shared by all calls.
     """
 
     def __init__(
@@ -58,11 +74,21 @@ class CallSession:
         call_log: log.CallLog,
         totals: Totals,
         capture: Capture | None = None,
+        admit_start: AdmitStart = lambda _: None,
+        toolbox: ToolBox | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
-        self._persona, self._connect, self._call_log, self._totals = persona, connect, call_log, totals
-        self._capture = capture
-        self._twilio = MediaSocket("twilio", partial(self._on_batch, "twilio", twilio.decode))
-        self._openai: MediaSocket | None = None
+        self._persona, self._totals = persona, totals
+        self._reporter = Reporter(call_log, totals, budget or TokenBudget(), persona.privacy)
+        self._capture, self._admit_start = capture, admit_start
+        self._toolbox = toolbox or ToolBox()
+        self._tools: dict[str, trio.CancelScope] = {}  # those that run, by call id
+        self._context = ToolContext(call_sid="")  # complete once Twilio's `start` came
+        self._is_admitted = False
+        self._twilio = MediaSocket("twilio", self._on_twilio)
+        self._models = ModelSockets(
+            connect, on_batch=self._on_openai, on_unreachable=self._on_unreachable, on_failure=self._fail
+        )
         self._appends: list[bytes] = []  # caller audio of this batch, sent as one append
         self._hang_up: HangUp | None = None
         self._ended = trio.Event()
@@ -74,10 +100,11 @@ class CallSession:
         """Carry the call on this line until either side ends it. Raises nothing but Cancelled."""
         self._totals.active_calls += 1
         now = trio.current_time()
-        self._call = Call(self._persona, now)
+        offers = self._toolbox.offers()
+        self._call = Call(self._persona, now, offers)
         self._decide: Decide = self._call.handle
         if self._capture is not None:
-            self._decide = self._capture.begin(self._persona, self._call.handle, now)
+            self._decide = self._capture.begin(self._persona, self._call.handle, now, offers)
         try:
             await self._carry(line)
         except* Exception as group:
@@ -88,6 +115,11 @@ class CallSession:
             if self._capture is not None:
                 self._capture.close()
             self._totals.active_calls -= 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended; its sockets may still be saying goodbye."""
+        return self._ended.is_set()
 
     def end(self) -> None:
         """Hang up in an orderly way, because this process is going down."""
@@ -101,28 +133,31 @@ class CallSession:
             await self._say_goodbye()
             self._nursery.cancel_scope.cancel()
 
-    async def _carry_upstream(self) -> None:
-        try:
-            async with self._connect() as line:
-                # Before it is attached: its first event may come with the handshake.
-                self._openai = MediaSocket("openai", partial(self._on_batch, "openai", realtime.decode))
-                async with line.attach(self._openai, self._fail):
-                    await trio.sleep_forever()
-        except (HandshakeError, OSError) as error:
-            status = error.status if isinstance(error, HandshakeError) else None
-            self._step(UpstreamUnreachable(str(error), status), trio.current_time())
+    async def _run_tool(self, command: RunTool) -> None:
+        with trio.CancelScope() as scope:
+            self._tools[command.call_id] = scope
+            try:
+                report = await run_tool(self._toolbox, command.name, command.arguments, self._context)
+            finally:
+                del self._tools[command.call_id]
+            self._step(ToolFinished(command.call_id, report), trio.current_time())
+            self._after_steps()
 
     async def _say_goodbye(self) -> None:
         """Close both sockets with a close frame, and wait a little for theirs."""
         code = self._hang_up.code if self._hang_up else 1011
-        sockets = [self._twilio] if self._openai is None else [self._twilio, self._openai]
-        for media, close_code in zip(sockets, (code, 1000), strict=False):
+        sockets = self._sockets()
+        for media in sockets:
             if not media.is_closed:
-                media.close(close_code)
+                media.close(code if media is self._twilio else 1000)
         with trio.move_on_after(GOODBYE_WITHIN_S):
             while not all(media.is_closed for media in sockets):
                 self._changed = trio.Event()
                 await self._changed.wait()
+
+    def _sockets(self) -> list[MediaSocket]:
+        """All that are open, Twilio's first."""
+        return [self._twilio, *self._models.connected]
 
     async def _watch_deadline(self) -> None:
         """Give the call its Timeouts.
@@ -142,40 +177,91 @@ class CallSession:
         before: dict[MediaSocket, tuple[int, int]] = {}
         while True:
             await trio.sleep(PING_EVERY_S)
-            for media in filter(None, (self._twilio, self._openai)):
+            after: dict[MediaSocket, tuple[int, int]] = {}
+            for media in self._sockets():
                 received, written = media.bytes_received, media.outbox.bytes_written
                 received_before, written_before = before.get(media, (-1, -1))
                 if received == received_before:
-                    self._step(SocketClosed(media.peer, 1006, "no sign of life"), trio.current_time())
+                    media.lost("no sign of life")
                 elif written == written_before and media.outbox.size_bytes:
-                    self._fail(SlowConsumerError(media.peer, media.outbox.size_bytes))
-                before[media] = (received, written)
-                self._ping(media)
+                    self._does_not_read(media)
+                else:
+                    after[media] = (received, written)
+                    self._ping(media)
+            before = after
 
     def _ping(self, media: MediaSocket) -> None:
         try:
             media.ping()
-        except SlowConsumerError as error:
-            self._fail(error)
+        except SlowConsumerError:
+            self._does_not_read(media)
+
+    def _does_not_read(self, media: MediaSocket) -> None:
+        """Without Twilio there is no call; another session with the model can be had."""
+        if media is self._twilio:
+            self._fail(SlowConsumerError(media.peer, media.outbox.size_bytes))
+        else:
+            media.lost("it does not read")
 
     # From bytes to steps.
 
-    def _on_batch(self, peer: Peer, decode: Callable[[bytes], Event], received: list[Received]) -> None:
+    def _on_twilio(self, received: list[Received]) -> None:
+        step = self._step if self._is_admitted else self._step_until_admitted
+        self._on_batch("twilio", twilio.decode, received, step)
+
+    def _on_openai(self, place_of: PlaceOf, received: list[Received]) -> None:
+        self._on_batch("openai", realtime.decode, received, partial(self._step_from, place_of))
+
+    def _on_unreachable(self, place_of: PlaceOf, error: HandshakeError | OSError) -> None:
+        self._step_from(place_of, UpstreamUnreachable(failure_of(error), str(error)), trio.current_time())
+        self._after_steps()
+
+    def _step_from(self, place_of: PlaceOf, event: FromOpenAI, now: float) -> None:
+        """A session's news concern nobody once it was dropped, and one of the same batch may be the reason for that."""
+        place = place_of()
+        if place is not None:
+            self._step(event if place == "in_use" else Beside(event), now)
+
+    def _on_batch(
+        self,
+        peer: Peer,
+        decode: Callable[[bytes], Decoded],
+        received: list[Received],
+        step: Callable[[Decoded | Malformed | SocketClosed, float], None],
+    ) -> None:
         now = self._clock.current_time()
         for message in received:
             if type(message) is bytes:
                 try:
-                    event = decode(message)
+                    event: Decoded | Malformed = decode(message)
                 except RemoteProtocolError as error:
                     event = Malformed(peer, error.tag, error.detail)
-                self._step(event, now)
+                step(event, now)
             elif (rare := _event_of(peer, message)) is not None:
-                self._step(rare, now)
+                step(rare, now)
                 self._changed.set()
+        self._after_steps()
+
+    def _after_steps(self) -> None:
+        """All events of a batch are handled: send what was gathered, and wake up in time for what is due next."""
         self._flush_appends()
         deadline = self._call.deadline
         if deadline < self._timer.deadline:
             self._timer.deadline = deadline
+
+    def _step_until_admitted(self, event: Event, now: float) -> None:
+        self._step(self._admitted(event) if isinstance(event, twilio.Start) else event, now)
+
+    def _admitted(self, start: twilio.Start) -> Event:
+        """The start if it may begin the call. A repeated one is not asked about: that is the call's own matter."""
+        if not self._is_admitted and not self.is_over:
+            refusal = self._admit_start(start)
+            if refusal is not None:
+                claimed = start.start.call_sid[:SID_CHARACTERS]
+                return StartRefused(refusal, claimed if claimed.isalnum() else "")
+            self._is_admitted = True
+            self._context = ToolContext(call_sid=start.start.call_sid, parameters=start.start.custom_parameters)
+        return start
 
     def _step(self, event: Event, now: float) -> None:
         """One event in, all its commands out. No await in here."""
@@ -192,9 +278,20 @@ class CallSession:
                 self._twilio.outbox.discard_audio()
                 self._twilio.send(twilio.encode(command))
             case log.LogEvent():
-                self._record(command, now)
-            case OpenUpstream():
-                self._nursery.start_soon(self._carry_upstream)
+                dropped = self._models.dropped_audio_frames
+                self._reporter.record(self._call.call_sid, command, now, dropped_audio_frames=dropped)
+            case RunTool():
+                self._nursery.start_soon(self._run_tool, command)
+            case CancelTool(call_id=call_id):
+                if call_id in self._tools:
+                    self._tools[call_id].cancel()
+            case OpenUpstream(beside=beside):
+                self._models.open("beside" if beside else "in_use", self._nursery)
+            case SwitchUpstream():
+                self._flush_appends()
+                self._models.switch()
+            case DropUpstream(beside=beside):
+                self._models.drop("beside" if beside else "in_use")
             case HangUp():
                 self._hang_up = command
                 self._ended.set()
@@ -207,7 +304,9 @@ class CallSession:
                 | realtime.CancelResponse()
             ):
                 self._flush_appends()  # what the caller said before goes before
-                self._send_to_openai(command)
+                self._models.send("in_use", command)
+            case ToBeside(command=told):
+                self._models.send("beside", told, is_audio=isinstance(told, realtime.AppendAudio))
             case _:
                 assert_never(command)
 
@@ -216,28 +315,7 @@ class CallSession:
         if self._appends:
             append = realtime.AppendAudio(b"".join(self._appends))
             self._appends.clear()
-            self._send_to_openai(append, is_audio=True)
-
-    def _send_to_openai(self, event: realtime.Outbound, *, is_audio: bool = False) -> None:
-        if self._openai is not None and not self._openai.is_closed:
-            self._openai.send(realtime.encode(event), is_audio=is_audio)
-
-    def _record(self, event: log.LogEvent, now: float) -> None:
-        """Count what happened and hand it on; add what only a real clock or a socket knows."""
-        spent_ms = (trio.current_time() - now) * 1000
-        match event:
-            case log.CallStarted():
-                self._totals.calls_started += 1
-            case log.BargedIn():
-                self._totals.barge_ins += 1
-                event = msgspec.structs.replace(event, clear_ms=spent_ms)
-            case log.AnswerBegan():
-                event = msgspec.structs.replace(event, relay_ms=spent_ms)
-            case log.CallEnded():
-                dropped = self._openai.outbox.dropped_audio_frames if self._openai else 0
-                event = msgspec.structs.replace(event, dropped_audio_frames=dropped)
-                self._totals.add_ended(event)
-        self._call_log.offer(self._call.call_sid, event)
+            self._models.send("in_use", append, is_audio=True)
 
     def _fail(self, error: Exception) -> None:
         """A socket's handler raised: end this call, and only this one."""
@@ -256,7 +334,7 @@ class CallSession:
         self._ended.set()
 
 
-def _event_of(peer: Peer, message: Received) -> Event | None:
+def _event_of(peer: Peer, message: Received) -> Malformed | SocketClosed | None:
     """What a message other than text means to a call."""
     match message:
         case bytes() | Binary():

@@ -47,11 +47,11 @@ class MediaSocket:
             self.is_closed = type(received[-1]) is Closed
             self._on_batch(received)
 
-    def lost(self) -> None:
-        """The line broke, or ended without a close frame."""
+    def lost(self, reason: str = "connection lost") -> None:
+        """The line broke, ended without a close frame, or shows no sign of life."""
         if not self.is_closed:
             self.is_closed = True
-            self._on_batch([Closed(1006, "connection lost", by_peer=False)])
+            self._on_batch([Closed(1006, reason, by_peer=False)])
 
     def send(self, raw: bytes, *, is_audio: bool = False) -> None:
         """Queue one text message.
@@ -108,17 +108,18 @@ class StreamLine:
 
         media.wake = wake
         written = trio.Event()
+        writing = trio.CancelScope(shield=True)  # whoever is cancelled while saying goodbye has said it
         async with self._stream, trio.open_nursery() as nursery:
             nursery.start_soon(self._read, media, on_failure)
-            nursery.start_soon(self._write, media, waiting, written)
+            nursery.start_soon(self._write, media, waiting, written, writing)
             try:
                 yield
             finally:
                 media.wake = _nothing
                 work.close()  # the writer ends once it has written what it was woken for: our goodbye
-                nursery.cancel_scope.shield = True
-                with trio.move_on_after(FLUSH_WITHIN_S):
+                with trio.move_on_after(FLUSH_WITHIN_S, shield=True):
                     await written.wait()
+                writing.cancel()
                 nursery.cancel_scope.cancel()
 
     async def _read(self, media: MediaSocket, on_failure: OnFailure) -> None:
@@ -131,12 +132,19 @@ class StreamLine:
         except Exception as error:  # whatever a handler raises ends its own call
             on_failure(error)
 
-    async def _write(self, media: MediaSocket, waiting: trio.MemoryReceiveChannel[None], written: trio.Event) -> None:
+    async def _write(
+        self,
+        media: MediaSocket,
+        waiting: trio.MemoryReceiveChannel[None],
+        written: trio.Event,
+        writing: trio.CancelScope,
+    ) -> None:
         try:
-            async for _ in waiting:
-                while data := media.outbox.next_write():
-                    await self._stream.send_all(data)
-                    media.outbox.written(len(data))
+            with writing:
+                async for _ in waiting:
+                    while data := media.outbox.next_write():
+                        await self._stream.send_all(data)
+                        media.outbox.written(len(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the reader notices, too
         finally:

@@ -4,33 +4,45 @@ from collections.abc import Callable
 
 import trio
 
+from proto import twilio
+from relay.budget import TokenBudget
+from relay.gate import TokenGate
 from relay.log import CallLog
+from relay.model_sockets import Connect
 from relay.persona import Persona
 from relay.recorder import Capture
-from relay.session import CallSession, Connect
+from relay.session import CallSession
 from relay.sockets import Line
+from relay.tools import ToolBox
 from relay.totals import Totals
 
 
 class Switchboard:
     """Opens a session for each accepted media line.
 
-    Args: persona, who answers; connect, opens a line to OpenAI; call_log, where records go; totals, shared counters;
-    open_capture, gives what records a call, None for nothing.
+    Args: persona, asked as each call begins who answers it, must not wait; connect, opens a line to OpenAI; call_log,
+    where records go; totals, shared counters; open_capture, gives what records a call, None for nothing; gate, asked
+    about each stream's `start`, None to let every stream begin a call, which is for development; toolbox, what the
+    model may do; budget, of the OpenAI account.
     """
 
     def __init__(
         self,
-        persona: Persona,
+        persona: Callable[[], Persona],
         *,
         connect: Connect,
         call_log: CallLog,
         totals: Totals,
         open_capture: Callable[[], Capture | None] = lambda: None,
+        gate: TokenGate | None = None,
+        toolbox: ToolBox | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
         self._persona, self._connect, self._call_log, self._totals = persona, connect, call_log, totals
-        self._open_capture = open_capture
+        self._open_capture, self._gate, self._toolbox = open_capture, gate, toolbox
+        self._budget = budget or TokenBudget()
         self._sessions: set[CallSession] = set()
+        self._begun: dict[CallSession, str] = {}  # those past their `start`, and the call it named
         self._changed = trio.Event()
 
     @property
@@ -38,21 +50,44 @@ class Switchboard:
         """How many calls are in progress."""
         return len(self._sessions)
 
+    @property
+    def begun_calls(self) -> int:
+        """How many of them are past their `start`."""
+        return len(self._begun)
+
     async def carry(self, line: Line) -> None:
         """Carry one call from its accepted socket to its end."""
+
+        def admit_start(start: twilio.Start) -> str | None:
+            return self._admit(session, start.start)
+
         session = CallSession(
-            self._persona,
+            self._persona(),
             connect=self._connect,
             call_log=self._call_log,
             totals=self._totals,
             capture=self._open_capture(),
+            admit_start=admit_start,
+            toolbox=self._toolbox,
+            budget=self._budget,
         )
         self._sessions.add(session)
         try:
             await session.run(line)
         finally:
             self._sessions.discard(session)
+            self._begun.pop(session, None)
             self._changed.set()
+
+    def _admit(self, session: CallSession, start: twilio.StartBody) -> str | None:
+        if self._gate is not None:
+            # A call that says goodbye is no longer in progress: Twilio may have brought its next stream already.
+            is_in_progress = any(sid == start.call_sid and not other.is_over for other, sid in self._begun.items())
+            refusal = self._gate.admit(start, is_in_progress=is_in_progress)
+            if refusal is not None:
+                return refusal
+        self._begun[session] = start.call_sid
+        return None
 
     async def drain(self) -> None:
         """Wait until the last call in progress has ended by itself."""

@@ -11,10 +11,11 @@ from relay.log import CallEnded
 
 @dataclass(slots=True)
 class Totals:
-    """Counters since the process started; `active_calls` and `loop_lag_ms` are gauges."""
+    """Counters since the process started; `active_calls`, `upstream_spares_waiting` and `loop_lag_ms` are gauges."""
 
     active_calls: int = 0
     calls_started: int = 0
+    starts_refused: Counter[str] = field(default_factory=Counter)  # by reason
     calls_ended: Counter[str] = field(default_factory=Counter)  # by reason
     frames_from_caller: int = 0
     audio_ms_to_caller: int = 0
@@ -22,6 +23,10 @@ class Totals:
     ignored_messages: Counter[str] = field(default_factory=Counter)  # by "peer.why"
     dropped_audio_frames: int = 0  # towards OpenAI, because it did not read fast enough
     handshakes_refused: int = 0
+    streams_over_limit: Counter[str] = field(default_factory=Counter)  # among those, by the limit that was reached
+    upstream_spares_used: int = 0  # lines to OpenAI that were open before their call came
+    upstream_opened_cold: int = 0  # lines to OpenAI that a call waited for
+    upstream_spares_waiting: int = 0
     loop_lag_ms: float = 0.0
 
     def add_ended(self, ended: CallEnded) -> None:

@@ -1,10 +1,14 @@
-"""Opening a line to OpenAI: TCP, TLS, WebSocket handshake, all bounded in time, then a plain socket for the pump."""
+"""Opening a line to OpenAI: TCP, TLS, WebSocket handshake, all bounded in time, then a plain socket for the pump.
+
+What comes out is a *connection*: an open WebSocket that carries no call yet. It becomes a call's line at once
+(`open_upstream`), or waits for its call first (relay.spares).
+"""
 
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,7 +17,7 @@ import trio
 from proto.errors import HandshakeError
 from proto.handshake import ClientHandshake
 from relay.pump import Pump, PumpLine
-from relay.sockets import Line, StreamLine
+from relay.sockets import READ_BYTES, Line, StreamLine
 
 CONNECT_WITHIN_S = 10.0  # all three handshakes together
 HANDSHAKE_READ_BYTES = 16 * 1024
@@ -39,9 +43,95 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         return f"Upstream(url={self.url!r})"  # without the key
 
 
-@asynccontextmanager
-async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> AsyncIterator[Line]:
-    """Connect to OpenAI and complete the handshakes; the line is closed when the context ends.
+class Connection(Protocol):
+    """An open WebSocket to OpenAI that carries no call yet: bytes to read, a control frame to write, a line to become.
+
+    Whoever has it closes it. One task at a time reads; cancelling a read loses no bytes.
+    """
+
+    @property
+    def received(self) -> bytes:
+        """What followed the handshake; b"" if nothing has."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" when the connection has ended, in whatever way."""
+        ...
+
+    async def write(self, frame: bytes) -> None:
+        """Write one control frame. Raises: OSError when that cannot be done; the connection is of no use then."""
+        ...
+
+    def line(self, received: bytes) -> Line:
+        """The line for a call. received: all that was read and that the call has still to see."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the transport, at once and without a goodbye."""
+        ...
+
+
+class SocketConnection:
+    """A connection on a non-blocking socket, TLS or not; its line is the pump's."""
+
+    def __init__(self, pump: Pump, sock: socket.socket, received: bytes) -> None:
+        self._pump, self._sock, self.received = pump, sock, received
+
+    async def read(self) -> bytes:
+        """See Connection.read."""
+        await trio.lowlevel.checkpoint()
+        try:
+            return await _until_done(self._sock, lambda: self._sock.recv(READ_BYTES))
+        except OSError:
+            return b""
+
+    async def write(self, frame: bytes) -> None:
+        """See Connection.write. A socket that carries nothing has room for a control frame, or a peer that is gone."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._sock.sendall(frame)  # without room it raises: BlockingIOError and SSLWantWriteError are OSErrors
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def line(self, received: bytes) -> Line:
+        """See Connection.line."""
+        return PumpLine(self._pump, self._sock, received)
+
+    async def aclose(self) -> None:
+        """See Connection.aclose."""
+        self._sock.close()
+        await trio.lowlevel.checkpoint()
+
+
+class StreamConnection:
+    """The same over any Trio stream, for tests in memory and where there is nothing to select on."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes = b"") -> None:
+        self._stream, self.received = stream, received
+
+    async def read(self) -> bytes:
+        """See Connection.read."""
+        try:
+            return bytes(await self._stream.receive_some(READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    async def write(self, frame: bytes) -> None:
+        """See Connection.write."""
+        try:
+            await self._stream.send_all(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise BrokenPipeError("the stream is closed") from error
+
+    def line(self, received: bytes) -> Line:
+        """See Connection.line."""
+        return StreamLine(self._stream, received)
+
+    async def aclose(self) -> None:
+        """See Connection.aclose."""
+        await trio.aclose_forcefully(self._stream)
+
+
+async def connect_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> Connection:
+    """Connect to OpenAI and complete the handshakes.
 
     Raises: HandshakeError when it refuses or does not answer in time; OSError when it cannot be reached.
     """
@@ -50,12 +140,11 @@ async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> 
             sock, received = await _connect(upstream, tls)
     except trio.TooSlowError:
         raise HandshakeError(f"OpenAI did not answer within {CONNECT_WITHIN_S:.0f} s") from None
-    with sock:
-        yield PumpLine(pump, sock, received)
+    return SocketConnection(pump, sock, received)
 
 
-async def open_stream_line(upstream: Upstream, stream: trio.abc.Stream) -> Line:
-    """The same over a stream that is open already, for tests in memory and where there is nothing to select on.
+async def connect_stream(upstream: Upstream, stream: trio.abc.Stream) -> Connection:
+    """The same over a stream that is open already; it stays the caller's if this fails.
 
     Raises: HandshakeError when it refuses, or breaks off.
     """
@@ -64,7 +153,20 @@ async def open_stream_line(upstream: Upstream, stream: trio.abc.Stream) -> Line:
     while True:
         received = _followed(handshake, bytes(await stream.receive_some(HANDSHAKE_READ_BYTES)))
         if received is not None:
-            return StreamLine(stream, received)
+            return StreamConnection(stream, received)
+
+
+@asynccontextmanager
+async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> AsyncIterator[Line]:
+    """A line of its own to OpenAI; it is closed when the context ends. Raises: as connect_upstream."""
+    async with aclosing(await connect_upstream(upstream, pump, tls)) as connection:
+        yield connection.line(connection.received)
+
+
+async def open_stream_line(upstream: Upstream, stream: trio.abc.Stream) -> Line:
+    """A line over a stream that is open already. Raises: as connect_stream."""
+    connection = await connect_stream(upstream, stream)
+    return connection.line(connection.received)
 
 
 async def _connect(upstream: Upstream, tls: ssl.SSLContext) -> tuple[socket.socket, bytes]:

@@ -5,6 +5,7 @@ each within its own time, and none sends a key anywhere.
 """
 
 import errno
+import os
 import platform
 import resource
 import ssl
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ import httpx
 import msgspec
 import trio
 
+from proto import mulaw
+from tautline.phrases import FOLDER, Phrases, phrases_of
 from tautline.settings import Settings, SettingsError
 
 CHECK_TIMEOUT_S = 10.0
@@ -121,6 +125,24 @@ async def check_log_dir(settings: Settings) -> CheckResult:
     return CheckResult("log files", "ok", f"{log_dir} is writable")
 
 
+async def check_phrases(settings: Settings) -> CheckResult:
+    """Which phrases have been rendered, and whether those that have not can be kept."""
+    if not settings.renders_phrases:
+        await trio.lowlevel.checkpoint()
+        return CheckResult("phrases", "ok", "none are rendered: the model speaks the greeting, the apology is built in")
+    wanted, folder = phrases_of(settings.persona(), settings.realtime_url()), Phrases(settings.data_dir / FOLDER)
+
+    def find() -> dict[str, bytes]:
+        return {place: folder.find(phrase) for place, phrase in wanted.items()}
+
+    found = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
+    said = [f"{place} {_length(audio) if audio else 'not rendered yet'}" for place, audio in found.items()]
+    if not all(found.values()) and not _can_be_made(settings.data_dir):
+        said.append(f"{settings.data_dir} cannot be written")
+        return CheckResult("phrases", "warning", ", ".join(said), "Set DATA_DIR to a writable directory.")
+    return CheckResult("phrases", "ok", ", ".join(said))
+
+
 async def check_port(settings: Settings) -> CheckResult:
     """Whether the server could listen; a port that Tautline itself answers on is no problem."""
     where = f"{settings.host} port {settings.port}"
@@ -200,6 +222,7 @@ CHECKS: dict[str, Check] = {
     "platform": check_platform,
     "open files": check_descriptors,
     "log files": check_log_dir,
+    "phrases": check_phrases,
     "port": check_port,
     "public address": check_public_url,
     "OpenAI": check_openai,
@@ -239,6 +262,16 @@ async def _get(url: str) -> httpx.Response:
     context = ssl.create_default_context()
     async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S, trust_env=False, verify=context) as client:
         return await client.get(url)
+
+
+def _length(audio: bytes) -> str:
+    return f"rendered ({mulaw.duration_ms(len(audio)) / 1000:.1f} s)"
+
+
+def _can_be_made(directory: Path) -> bool:
+    """Or is there, and can be written; without trying it."""
+    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if os.access(path, os.F_OK))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _is_in_use(error: OSError) -> bool:

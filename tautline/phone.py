@@ -12,7 +12,12 @@ from benchmarks.simulators.twilio.caller import At
 from benchmarks.speech.wav import read_mulaw, write_wav
 from proto import mulaw
 
+POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1: what a relay closes with that does not let a stream begin a call
 LISTEN_FOR_MS = 1_500  # after the last word: the caller hangs up when the agent has been quiet for so long
+ADVICE_IF_REFUSED = (
+    "The relay closed the stream with 1008 and carried no call. If it has a TWILIO_AUTH_TOKEN it wants a token, which "
+    "only its webhook gives: use --webhook, or start it in development without TWILIO_AUTH_TOKEN."
+)
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -49,7 +54,10 @@ async def call(order: Order, console: Console, out: Path | None, *, as_json: boo
         print(msgspec.json.encode(report).decode())  # noqa: T201 - the one line that was asked for
     else:
         _print_report(console, report)
-    return 1 if report.error else 0
+    was_refused = order.options.stream_url is not None and report.close_code == POLICY_VIOLATION
+    if was_refused:
+        Console(stderr=True, soft_wrap=True).print(ADVICE_IF_REFUSED, style="bold red", markup=False, highlight=False)
+    return 1 if report.error or was_refused else 0
 
 
 def _print_report(console: Console, report: CallReport) -> None:

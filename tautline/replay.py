@@ -14,8 +14,8 @@ import msgspec
 from rich.console import Console
 
 from relay.call import Call
-from relay.persona import Persona
-from relay.recorder import FORMAT, MASK, Json, Source, Target, command_line, read_event
+from relay.recorder import FORMAT, MASK, Json, Source, Target, command_line, read_event, read_persona
+from relay.tools import ToolOffer
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_NO_CAPTURE = 0, 1, 2
 MAX_LINE_BYTES = 64 * 1024 * 1024  # a message of 16 MiB with all its commands is shorter
@@ -39,8 +39,9 @@ class Header(msgspec.Struct, frozen=True):
     capture: int
     keeps_private: bool
     began_at: float
-    persona: Persona
+    persona: Json
     tautline: str = "unknown"
+    tools: list[ToolOffer] = []
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -123,7 +124,7 @@ def replay(lines: Iterable[bytes]) -> Outcome:
     """
     reader = _Reader(iter(lines))
     header = reader.header()
-    call = Call(header.persona, header.began_at)
+    call = Call(read_persona(header.persona), header.began_at, header.tools)
     steps = commands = 0
     at = 0.0
     for step in reader.steps():
@@ -170,7 +171,12 @@ class _Reader:
             raise CaptureError(1, 'the file does not begin with {"capture": …}')
         if version != FORMAT:
             raise CaptureError(1, f"it is a capture of format {version}, and this tautline reads format {FORMAT}")
-        return _decoded(raw, 1, Header)
+        header = _decoded(raw, 1, Header)
+        try:
+            read_persona(header.persona)
+        except ValueError as error:
+            raise CaptureError(1, str(error)) from None
+        return header
 
     def steps(self) -> Iterator[Step]:
         """Each event with its commands."""

@@ -4,6 +4,7 @@ import gc
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,10 +13,33 @@ import trio
 
 from admin.app import Services, create_app
 from admin.services import about
+from admin.services.outcomes import Outcomes
 from admin.services.signature import TwilioSignature
 from proto.handshake import RequestHead
-from relay import CallLog, Door, Entry, LogEvent, Pump, Switchboard, Totals, Upstream, emit, open_upstream
+from relay import (
+    CallLog,
+    Direction,
+    Door,
+    Entry,
+    LogEvent,
+    Pump,
+    Seats,
+    SpareConnections,
+    Switchboard,
+    TokenBudget,
+    TokenGate,
+    ToolBox,
+    Totals,
+    Upstream,
+    connect_upstream,
+    emit,
+    end_call,
+    get_time,
+    issue_stream_token,
+    open_upstream,
+)
 from tautline.captures import CaptureFolder
+from tautline.phrases import FOLDER, Phrases, SpokenPersona
 from tautline.settings import SIMULATOR, Settings
 from tautline.web import open_web_app
 
@@ -34,6 +58,18 @@ class LineLog:
         emit(call_sid, event)
 
 
+class _Tee:
+    """The call log that gives each record to two; the first must do its part whatever becomes of the second."""
+
+    def __init__(self, first: CallLog, second: CallLog) -> None:
+        self._first, self._second = first, second
+
+    def offer(self, call_sid: str, event: LogEvent) -> None:
+        """See relay.CallLog."""
+        self._first.offer(call_sid, event)
+        self._second.offer(call_sid, event)
+
+
 class Server:
     """Relay and admin app behind one port.
 
@@ -49,17 +85,32 @@ class Server:
         self._signature = _signature(settings)
         key = settings.openai_api_key or (SIMULATOR if settings.uses_simulator else "")
         upstream = Upstream(url=settings.realtime_url(realtime_base), api_key=key)
-        connect = partial(open_upstream, upstream, self._pump, ssl.create_default_context())
+        tls = ssl.create_default_context()
+        connect = partial(connect_upstream, upstream, self._pump, tls)
+        size = settings.upstream_spares if key else 0  # without a key each would be refused
+        self._spares = SpareConnections(connect, size=size, totals=self.totals)
+        self._persona = SpokenPersona(
+            settings.persona(),
+            Phrases(settings.data_dir / FOLDER),
+            service=upstream.url,
+            connect=partial(open_upstream, upstream, self._pump, tls),  # the spares are for callers, who wait
+        )
         self._captures = CaptureFolder(
             settings.capture_dir, version=about.version(), keeps_private=settings.capture_audio == "on"
         )
+        self._budget = TokenBudget()
+        self._outcomes = Outcomes()
         self.switchboard = Switchboard(
-            settings.persona(),
-            connect=connect,
-            call_log=call_log,
+            self._persona.current,
+            connect=self._spares.open_line,
+            call_log=_Tee(self._outcomes, call_log),
             totals=self.totals,
             open_capture=self._captures.open,
+            toolbox=ToolBox([get_time(), end_call()]),
+            budget=self._budget,
+            gate=None if settings.twilio_auth_token is None else TokenGate(settings.twilio_auth_token),
         )
+        self._seats = Seats(settings.limits(), lambda: self.switchboard.begun_calls)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port once calls are accepted."""
@@ -68,16 +119,24 @@ class Server:
             readiness=self._reasons_not_ready,
             signature=self._signature,
             public_url=self._settings.public_url,
+            issue_token=_issue_token(self._settings),
+            has_room=self._has_room,
+            outcomes=self._outcomes,
+            staff_number=self._settings.staff_number,
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
             open_web_app(create_app(services)) as serve_web,
+            self._spares.filling(),
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._measure_lag)
+            if self._settings.renders_phrases:
+                await nursery.start(self._persona.keep_rendered)  # the first call has what is there
             entry = Entry(carry=self.switchboard.carry, serve_web=serve_web, admit=self._admit)
-            door = Door(entry, self._pump, self.totals)
+            proxies = self._settings.proxy_networks()
+            door = Door(entry, self._pump, self.totals, seats=self._seats, trusted_proxies=proxies)
             serve_tcp = partial(trio.serve_tcp, door.handle, self._settings.port, host=self._settings.host)
             listeners = await nursery.start(serve_tcp)
             port = listeners[0].socket.getsockname()[1]
@@ -101,6 +160,14 @@ class Server:
         if self._signature and not self._signature.websocket(head.target, head.header("x-twilio-signature")):
             return 403
         return None
+
+    def _has_room(self) -> bool:
+        """Whether a call that comes in now would find a place for its stream."""
+        now = trio.current_time()
+        if self._is_draining or self._seats.reached is not None or not self._budget.has_room(now):
+            return False
+        self._budget.call_admitted(now)
+        return True
 
     def _reasons_not_ready(self) -> list[str]:
         return ["The server is draining: it ends when its last call does."] if self._is_draining else []
@@ -150,3 +217,10 @@ def _signature(settings: Settings) -> TwilioSignature | None:
     if settings.twilio_auth_token is None:
         return None
     return TwilioSignature(settings.twilio_auth_token, settings.public_url)
+
+
+def _issue_token(settings: Settings) -> Callable[[str, Direction], str] | None:
+    secret = settings.twilio_auth_token
+    if secret is None:
+        return None
+    return lambda call_sid, direction: issue_stream_token(secret, call_sid, at=time.time(), direction=direction)

@@ -7,20 +7,19 @@ its value; nothing else in the house reads the environment. What each variable m
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from relay import Persona
+from relay import Limits, Networks
 from tautline import env_file as dotenv
+from tautline.documented import Documented
+from tautline.persona_settings import PERSONA_DOCUMENTED, PersonaSettings, Switch, Word
 
 SIMULATOR = "simulator"  # OPENAI_REALTIME_URL: the built-in one
-
-Word = Annotated[str, msgspec.Meta(pattern=r"\A[\x21-\x7e]+\Z", max_length=500)]  # it travels in headers and URLs
-Prose = Annotated[str, msgspec.Meta(max_length=20_000)]
 
 
 class SettingsError(Exception):
@@ -31,7 +30,7 @@ class SettingsError(Exception):
         super().__init__("\n".join(("These settings need your attention:", *(f"  - {each}" for each in problems))))
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     """What DOCUMENTED describes, checked. Its repr masks secrets, so that no traceback or log line can show one."""
 
     host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104  Twilio must get in
@@ -40,17 +39,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     openai_api_key: Word | None = None
     openai_realtime_url: str = "wss://api.openai.com/v1/realtime"
     openai_realtime_model: Word = "gpt-realtime-2.1"
-    voice: Word = "marin"
-    instructions: Prose = "You are a friendly assistant on the telephone. Answer in one or two short sentences."
-    greeting: Prose = ""
+    upstream_spares: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
+    cache_greeting: Switch = "on"
     twilio_account_sid: Annotated[str, msgspec.Meta(pattern=r"\AAC[0-9a-fA-F]{32}\Z")] | None = None
     twilio_auth_token: Word | None = None
     database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
+    data_dir: Path = Path("data")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_dir: Path | None = None
     capture_dir: Path | None = None
-    capture_audio: Literal["off", "on"] = "off"
+    capture_audio: Switch = "off"
+    max_calls: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    max_calls_per_address: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    trusted_proxies: str = ""
     tautline_env: Literal["development", "production"] = "development"
 
     @property
@@ -63,6 +65,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         """Whether the built-in simulator stands in for OpenAI."""
         return self.openai_realtime_url == SIMULATOR
 
+    @property
+    def renders_phrases(self) -> bool:
+        """Whether greeting and apology are spoken ahead: not by a simulator's voice, nor where a key is missing."""
+        return self.cache_greeting == "on" and not self.uses_simulator and self.openai_api_key is not None
+
+    @property
+    def captures_private(self) -> bool:
+        """Whether captures are asked for with audio, words and pressed keys in them."""
+        return self.capture_dir is not None and self.capture_audio == "on"
+
     def realtime_url(self, base: str = "") -> str:
         """Where a realtime session is opened, model included. base: where the built-in simulator listens, if it does.
 
@@ -72,9 +84,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             raise ValueError("the built-in simulator's address is only known once it listens")
         return f"{base or self.openai_realtime_url}?model={quote(self.openai_realtime_model, safe='')}"
 
-    def persona(self) -> Persona:
-        """Who answers, as far as the environment says."""
-        return Persona(instructions=self.instructions, voice=self.voice, greeting=self.greeting)
+    def limits(self) -> Limits:
+        """How many media sockets may be open at once; half of them, and at least one, may wait for their `start`."""
+        return Limits(calls=self.max_calls, waiting=max(1, self.max_calls // 2), per_address=self.max_calls_per_address)
+
+    def proxy_networks(self) -> Networks:
+        """TRUSTED_PROXIES, taken apart."""
+        return tuple(ip_network(each) for each in self.trusted_proxies.split(",") if each)
 
     def warnings(self) -> list[str]:
         """What is switched off or open because of a missing setting, one loud sentence each; [] when all is well."""
@@ -86,28 +102,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def __rich_repr__(self) -> Any:  # rich's protocol; the struct's own would show the secrets
         for row in DOCUMENTED:
             yield row.variable, row.show(self)
-
-
-class Documented(msgspec.Struct, frozen=True, kw_only=True):
-    """One variable: what it means, what it must be, an example, and how much of its value may be shown."""
-
-    variable: str
-    meaning: str
-    must_be: str
-    example: str
-    secrecy: Literal["open", "secret", "password inside"] = "open"
-
-    def value(self, settings: Settings) -> str:
-        """The setting as text, unmasked; "" when unset."""
-        value = getattr(settings, self.variable.lower())
-        return "" if value is None else str(value)
-
-    def show(self, settings: Settings) -> str:
-        """The setting as a person may see it; "" when unset."""
-        value = self.value(settings)
-        if not value or self.secrecy == "open":
-            return value
-        return _without_password(value) if self.secrecy == "password inside" else _ending(value)
 
 
 DOCUMENTED: tuple[Documented, ...] = (
@@ -155,22 +149,18 @@ DOCUMENTED: tuple[Documented, ...] = (
         example="gpt-realtime-2.1",
     ),
     Documented(
-        variable="VOICE",
-        meaning="The voice it speaks with.",
-        must_be="a voice's name, without spaces",
-        example="marin",
+        variable="UPSTREAM_SPARES",
+        meaning="How many OpenAI sessions wait, already open, for the next calls; each counts as a session, none costs "
+        "tokens.",
+        must_be="a whole number from 0 to 10",
+        example="2",
     ),
+    *PERSONA_DOCUMENTED,
     Documented(
-        variable="INSTRUCTIONS",
-        meaning="What the model is told about its task.",
-        must_be="a text of at most 20000 characters",
-        example='"You answer the telephone of a pizzeria."',
-    ),
-    Documented(
-        variable="GREETING",
-        meaning="What the agent says first; empty lets the caller begin.",
-        must_be="a text of at most 20000 characters",
-        example='"Good evening, this is Da Mario."',
+        variable="CACHE_GREETING",
+        meaning="Whether greeting and apology are rendered once and kept in DATA_DIR; off has the model greet live.",
+        must_be="off or on",
+        example="off",
     ),
     Documented(
         variable="TWILIO_ACCOUNT_SID",
@@ -198,6 +188,30 @@ DOCUMENTED: tuple[Documented, ...] = (
         must_be="a redis://, rediss:// or unix:// address",
         example="redis://:password@redis:6379/0",
         secrecy="password inside",
+    ),
+    Documented(
+        variable="MAX_CALLS",
+        meaning="The most media streams this process holds open; beyond them callers are told that all lines are busy.",
+        must_be="a whole number from 1 to 100000",
+        example="200",
+    ),
+    Documented(
+        variable="MAX_CALLS_PER_ADDRESS",
+        meaning="The most of them from one address; 0 is no limit, because Twilio brings all calls from few addresses.",
+        must_be="a whole number from 0 to 100000",
+        example="0",
+    ),
+    Documented(
+        variable="TRUSTED_PROXIES",
+        meaning="The proxies whose X-Forwarded-For says where a media stream comes from; empty believes nobody's.",
+        must_be="IP addresses or networks, separated by commas",
+        example="127.0.0.1,10.0.0.0/8",
+    ),
+    Documented(
+        variable="DATA_DIR",
+        meaning="A directory for what the server keeps for itself, such as rendered greetings; made when it is needed.",
+        must_be="a directory's path",
+        example="/var/lib/tautline",
     ),
     Documented(
         variable="LOG_LEVEL",
@@ -230,7 +244,8 @@ _NEEDED_IN_PRODUCTION = ("PUBLIC_URL", "OPENAI_API_KEY", "TWILIO_AUTH_TOKEN")
 _WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
     (
         lambda settings: settings.twilio_auth_token is None,
-        "TWILIO_AUTH_TOKEN is not set: signatures are NOT CHECKED, and whoever reaches this port can start calls.",
+        "TWILIO_AUTH_TOKEN is not set: signatures are NOT CHECKED and bare media streams are accepted: whoever reaches "
+        "this port can start calls.",
     ),
     (
         lambda settings: settings.twilio_auth_token is not None and settings.public_url is None,
@@ -255,8 +270,16 @@ _WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
         "OPENAI_REALTIME_URL is ws://: calls and the API key travel unencrypted to another machine.",
     ),
     (
-        lambda settings: settings.capture_dir is not None and settings.capture_audio == "on",
+        lambda settings: settings.captures_private and not settings.withholds_captures,
         "CAPTURE_AUDIO=on: what is said and which keys are pressed is WRITTEN DOWN in CAPTURE_DIR, call by call.",
+    ),
+    (
+        lambda settings: settings.captures_private and settings.withholds_captures,
+        "CAPTURE_AUDIO=on has no effect: KEEP_AUDIO=off, KEEP_TRANSCRIPT=off and MASK_DIGITS=on each forbid it.",
+    ),
+    (
+        lambda settings: settings.max_call_minutes == 0 and settings.silence_prompt_s == 0,
+        "MAX_CALL_MINUTES=0 and SILENCE_PROMPT_S=0: a line that nobody hangs up is paid for until Twilio ends it.",
     ),
 )
 
@@ -359,6 +382,10 @@ def _realtime_url(text: str) -> str:
     return text
 
 
+def _proxies(text: str) -> str:
+    return ",".join(str(ip_network(each.strip())) for each in text.split(","))
+
+
 def _to_path(_: type, text: Any) -> Path:
     return Path(text)
 
@@ -371,22 +398,14 @@ def _is_local(url: str) -> bool:
         return host == "localhost"
 
 
-def _ending(secret: str) -> str:
-    # The last four of a long key tell two keys apart; of a short one they would tell too much.
-    return f"set, ends in {secret[-4:]}" if len(secret) >= 20 else "set"
-
-
-def _without_password(url: str) -> str:
-    # Up to the last @, because a password that should have been percent-encoded may hold an @, a / or a #.
-    user_masked = re.sub(r"(?s)\A([^:]+://[^:/?#@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?s)\?.*", "?***", user_masked)
-
-
 _FIELD_TYPES = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}
+_WORDS_OF_OURS = (  # written in whatever case
+    *("LOG_LEVEL", "CACHE_GREETING", "CAPTURE_AUDIO", "TAUTLINE_ENV"),
+    *("BARGE_IN", "PROTECT_GREETING", "KEEP_AUDIO", "KEEP_TRANSCRIPT", "MASK_DIGITS"),
+)
 _NORMALISE: dict[str, Callable[[str], str]] = {
     "PUBLIC_URL": _public_url,
     "OPENAI_REALTIME_URL": _realtime_url,
-    "LOG_LEVEL": str.lower,
-    "CAPTURE_AUDIO": str.lower,
-    "TAUTLINE_ENV": str.lower,
+    "TRUSTED_PROXIES": _proxies,
+    **dict.fromkeys(_WORDS_OF_OURS, str.lower),
 }

@@ -7,7 +7,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def _numbers_in_tests(kind: str) -> set[int]:
-    sources = (path.read_text() for path in (ROOT / "tests/relay/conformance").glob("test_*.py"))
+    # Not tests/benchmarks: the simulators have points of their own.
+    tests = (path for room in ("relay", "admin", "tautline") for path in (ROOT / "tests" / room).rglob("test_*.py"))
+    sources = (path.read_text() for path in tests)
     return {int(number) for source in sources for number in re.findall(rf"def test_{kind}_(\d+)_", source)}
 
 

@@ -1,8 +1,9 @@
-"""Twilio's webhooks: what to do with a call that comes in, and with one whose stream has ended.
+"""Twilio's webhooks: what to do with a call that comes in, with one whose stream has ended, and after a dial.
 
 Every request must carry Twilio's signature; nothing is looked at or done before it is checked.
 """
 
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
 import structlog
@@ -10,17 +11,35 @@ from quart import Blueprint, Response, request
 
 from admin.errors import InvalidSignatureError
 from admin.services import answers
+from admin.services.outcomes import Outcomes
 from admin.services.signature import TwilioSignature
+from relay import TOKEN_PARAMETER, Direction
 
 NAME = "twiml"  # the blueprint's; an unexpected failure in it is answered in TwiML
 
 _FORM = "application/x-www-form-urlencoded"
 _METHODS = ["GET", "POST"]
+_REACHED = ("completed", "answered")  # of DialCallStatus; the others are busy, no-answer, failed and canceled
+
+IssueToken = Callable[[str, Direction], str]  # for a call, by its SID
 _logger = structlog.stdlib.get_logger("tautline.admin")
 
 
-def twiml_blueprint(signature: TwilioSignature | None, public_url: str | None) -> Blueprint:
-    """Twilio's routes. signature: None leaves requests unchecked, which only development without a token may do."""
+def twiml_blueprint(
+    signature: TwilioSignature | None,
+    public_url: str | None,
+    *,
+    issue_token: IssueToken | None,
+    has_room: Callable[[], bool],
+    outcomes: Outcomes,
+    staff_number: str | None,
+) -> Blueprint:
+    """Twilio's routes.
+
+    Args: signature, None leaves requests unchecked, which only development without an auth token may do; issue_token,
+    makes the stream's token, None where none is asked for; has_room, whether one more call can be taken; outcomes, how
+    calls ended; staff_number, where a person is reached, None if nowhere.
+    """
     blueprint = Blueprint(NAME, __name__)
 
     @blueprint.before_request
@@ -31,19 +50,49 @@ def twiml_blueprint(signature: TwilioSignature | None, public_url: str | None) -
     @blueprint.route("/incoming-call", methods=_METHODS)
     @blueprint.route("/voice", methods=_METHODS)
     async def answer_call() -> Response:
-        """Answer a call: connect it to the media stream. 403 signature_invalid, 400 host_unusable."""
+        """Answer a call: connect it to the media stream, or say that we are busy. 403 signature_invalid, 400
+        host_unusable.
+        """
         fields = dict(reversed(await _fields()))  # the first of a repeated field counts
+        if not has_room():
+            _logger.warning("call.declined", call_sid=fields.get("CallSid"))
+            return twiml_response(answers.decline())
         document = answers.connect(
             stream_url=answers.stream_url(public_url, request.headers.get("Host")),
             action=answers.after_stream_url(public_url),
-            parameters={"caller": fields.get("From", ""), "called": fields.get("To", "")},
+            parameters={
+                "caller": fields.get("From", ""),
+                "called": fields.get("To", ""),
+                TOKEN_PARAMETER: _token(issue_token, fields),
+            },
         )
         return twiml_response(document)
 
     @blueprint.route(answers.AFTER_STREAM_PATH, methods=_METHODS)
     async def after_stream() -> Response:
-        """Say what happens when the media stream has closed: the call ends. 403 signature_invalid."""
-        return twiml_response(answers.hang_up())
+        """Say what happens when the media stream has closed: a person takes over, or the call ends. 403
+        signature_invalid.
+        """
+        fields = dict(reversed(await _fields()))
+        call_sid = fields.get("CallSid", "")
+        ending = outcomes.find(call_sid)
+        if staff_number is None or ending is None or not ending.needs_staff:
+            return twiml_response(answers.hang_up())
+        _logger.info("staff.dialled", call_sid=call_sid, reason=ending.reason)
+        document = answers.dial_staff(
+            staff_number, action=answers.after_dial_url(public_url), caller_id=_own_number(fields)
+        )
+        return twiml_response(document)
+
+    @blueprint.route(answers.AFTER_DIAL_PATH, methods=_METHODS)
+    async def after_dial() -> Response:
+        """Say what happens when staff was dialled: the call ends, with a sorry if nobody answered. 403
+        signature_invalid.
+        """
+        fields = dict(reversed(await _fields()))
+        is_reached = fields.get("DialCallStatus") in _REACHED
+        _logger.info("staff.call_ended", call_sid=fields.get("CallSid"), is_reached=is_reached)
+        return twiml_response(answers.hang_up() if is_reached else answers.regret())
 
     return blueprint
 
@@ -51,6 +100,27 @@ def twiml_blueprint(signature: TwilioSignature | None, public_url: str | None) -
 def twiml_response(document: str) -> Response:
     """A document for Twilio. Twilio caches GET answers that allow it, and no two calls have the same answer."""
     return Response(document, content_type="text/xml; charset=utf-8", headers={"Cache-Control": "no-store"})
+
+
+def _token(issue_token: IssueToken | None, fields: Mapping[str, str]) -> str:
+    """A new token each time Twilio asks, also when it asks again; "" when there is none or no call to make it for."""
+    call_sid = fields.get("CallSid", "")
+    if issue_token is None or not call_sid:
+        return ""
+    return issue_token(call_sid, _direction(fields))
+
+
+def _own_number(fields: Mapping[str, str]) -> str | None:
+    """The number of ours that a call was placed from, None for a call that came in.
+
+    Twilio shows staff the caller's number for a call that came in; for one that we placed it shows only our own.
+    """
+    return fields.get("From") or None if _direction(fields) == "outbound" else None
+
+
+def _direction(fields: Mapping[str, str]) -> Direction:
+    # Twilio says inbound, outbound-api or outbound-dial.
+    return "outbound" if fields.get("Direction", "").startswith("outbound") else "inbound"
 
 
 async def _require(signature: TwilioSignature) -> None:

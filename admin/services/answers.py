@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from twilio.twiml.voice_response import Connect, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
 
 from admin.errors import UnusableHostError
 from relay import MEDIA_PATH
 
 AFTER_STREAM_PATH = "/after-stream"
+AFTER_DIAL_PATH = "/after-dial"
 PARAMETER_CHARACTERS = 499  # Twilio: a <Parameter>'s name and value stay under 500 characters together
+STAFF_RINGS_S = 20  # not much longer, or a mobile phone's mailbox answers in their place
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,6 +38,34 @@ def connect(*, stream_url: str, action: str, parameters: Mapping[str, str]) -> s
 def hang_up() -> str:
     """End the call."""
     response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def dial_staff(number: str, *, action: str, caller_id: str | None) -> str:
+    """Connect the caller to a person; Twilio asks `action` what to do once they have talked or nobody answered.
+
+    Args: number, E.164; caller_id, whom the person sees calling, None for the caller.
+    """
+    response = VoiceResponse()
+    verb = Dial(action=action, timeout=STAFF_RINGS_S, caller_id=caller_id)
+    verb.number(number)
+    response.append(verb)
+    return str(response)
+
+
+def regret() -> str:
+    """Say that no person could be reached, and end the call."""
+    response = VoiceResponse()
+    response.say("We are sorry, nobody can take your call at the moment. Please call again later.")
+    response.hangup()
+    return str(response)
+
+
+def decline() -> str:
+    """Say that nobody is free, and end the call."""
+    response = VoiceResponse()
+    response.say("All our lines are busy at the moment. Please call again in a few minutes.")
     response.hangup()
     return str(response)
 
@@ -65,6 +95,11 @@ def stream_url(public_url: str | None, host: str | None) -> str:
 def after_stream_url(public_url: str | None) -> str:
     """Where Twilio asks what to do after the stream; relative to the webhook when no public address is known."""
     return (public_url or "") + AFTER_STREAM_PATH
+
+
+def after_dial_url(public_url: str | None) -> str:
+    """Where Twilio asks what to do after staff was dialled; relative like the one before."""
+    return (public_url or "") + AFTER_DIAL_PATH
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """The relay's totals as Prometheus reads them. Names and units follow Prometheus: base units, `_total` for counters."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -35,6 +35,9 @@ class _TotalsCollector(Collector):
         yield GaugeMetricFamily(
             "tautline_loop_lag_seconds", "How late the event loop last ran a timer.", totals.loop_lag_ms / 1000
         )
+        yield GaugeMetricFamily(
+            "tautline_upstream_spares", "Connections to OpenAI that wait for calls.", totals.upstream_spares_waiting
+        )
         for name, documentation, value in (
             ("tautline_calls_started", "Calls that began.", totals.calls_started),
             ("tautline_caller_frames", "Frames of 20 ms received from callers.", totals.frames_from_caller),
@@ -42,16 +45,23 @@ class _TotalsCollector(Collector):
             ("tautline_barge_ins", "Times a caller spoke over the agent and stopped it.", totals.barge_ins),
             ("tautline_dropped_audio_frames", "Caller frames OpenAI read too slowly for.", totals.dropped_audio_frames),
             ("tautline_handshakes_refused", "Media stream upgrades refused.", totals.handshakes_refused),
+            ("tautline_upstream_spares_used", "Calls given a connection opened ahead.", totals.upstream_spares_used),
+            ("tautline_upstream_opened_cold", "Calls that waited for a connection.", totals.upstream_opened_cold),
         ):
             yield CounterMetricFamily(name, documentation, value)
-        yield _calls_ended(totals)
+        for name, documentation, label, counts in (
+            ("tautline_calls_ended", "Calls that are over, by reason.", "reason", totals.calls_ended),
+            ("tautline_starts_refused", "Streams whose start was not let in.", "reason", totals.starts_refused),
+            ("tautline_streams_over_limit", "Upgrades that found no place.", "limit", totals.streams_over_limit),
+        ):
+            yield _counted_by(label, counts, name, documentation)
         yield _ignored_messages(totals)
 
 
-def _calls_ended(totals: Totals) -> Metric:
-    family = CounterMetricFamily("tautline_calls_ended", "Calls that are over, by reason.", labels=["reason"])
-    for reason, count in totals.calls_ended.items():
-        family.add_metric([reason], count)
+def _counted_by(label: str, counts: Mapping[str, int], name: str, documentation: str) -> Metric:
+    family = CounterMetricFamily(name, documentation, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
     return family
 
 

@@ -148,11 +148,15 @@ class Relay:
     """The relay under test.
 
     Args: url, of its media stream; upstream, where it opens its sessions; signature, Twilio's for the upgrade, if the
-    relay asks for one; patience_s, how long to wait for anything that should come.
+    relay asks for one; token_secret, what it signs its streams' tokens with, if it asks for those; patience_s, how long
+    to wait for anything that should come.
     """
 
-    def __init__(self, url: str, upstream: Upstream, *, signature: str | None, patience_s: float) -> None:
+    def __init__(
+        self, url: str, upstream: Upstream, *, signature: str | None, token_secret: str | None, patience_s: float
+    ) -> None:
         self.url, self.upstream, self.patience_s = url, upstream, patience_s
+        self.token_secret = token_secret
         self._headers = [("x-twilio-signature", signature)] if signature else []
         self._dialling = trio.Lock()
         self._numbers = count(1)
@@ -176,10 +180,15 @@ class Relay:
 
         For what must not become a call, or does so in an unusual way: what sessions are opened is all its doing.
         """
+        async with self.nobody_dialling(), self._dialled() as phone:
+            yield phone
+
+    @asynccontextmanager
+    async def nobody_dialling(self) -> AsyncIterator[None]:
+        """Whatever sessions are opened meanwhile, they belong to the calls that are up already."""
         async with self._dialling:
             await self.upstream.drop_waiting()
-            async with self._dialled() as phone:
-                yield phone
+            yield
             await self.upstream.drop_waiting()
 
     async def expect_alive(self) -> None:
@@ -191,7 +200,13 @@ class Relay:
     async def _dialled(self) -> AsyncIterator[Phone]:
         dialled = dial(self.url, headers=self._headers, within_s=self.patience_s)
         async with dialled as (socket, transport), trio.open_nursery() as nursery:
-            phone = Phone(socket, transport, number=next(self._numbers), patience_s=self.patience_s)
+            phone = Phone(
+                socket,
+                transport,
+                number=next(self._numbers),
+                token_secret=self.token_secret,
+                patience_s=self.patience_s,
+            )
             nursery.start_soon(phone.read)
             yield phone
             nursery.cancel_scope.cancel()

@@ -27,12 +27,12 @@ async def check_relay(
     """Run the whole list against a relay.
 
     Args: url, ws:// or wss:// address of its media stream; upstream, being served, where the relay opens its realtime
-    sessions; auth_token, for a relay that checks signatures; signed_url, what they are over if the relay knows itself
-    under another address; patience_s, how long to wait for each thing.
+    sessions; auth_token, for a relay that checks signatures and its streams' tokens; signed_url, what it is that Twilio
+    would sign if the relay knows itself under another address; patience_s, how long to wait for each thing.
     Raises: UnreachableError when nobody listens there, or the relay opens its sessions elsewhere.
     """
     signature = upgrade_signature(auth_token, signed_url or url) if auth_token else None
-    relay = Relay(url, upstream, signature=signature, patience_s=patience_s)
+    relay = Relay(url, upstream, signature=signature, token_secret=auth_token, patience_s=patience_s)
     await _reach(relay)
     results = await run_checks(CHECKS, relay)
     return Report(conformance="relay", url=url, results=tuple(without(auth_token or "", results)))

@@ -11,6 +11,7 @@ from trio_websocket import WebSocketConnection
 
 from benchmarks.conformance.check import UnmetError, shown
 from benchmarks.conformance.wire import Json, Peer
+from relay import TOKEN_PARAMETER, issue_stream_token
 
 BYTES_PER_MS: Final = 8
 FRAME_BYTES: Final = 160
@@ -45,9 +46,16 @@ class Phone(Peer):
     """
 
     def __init__(
-        self, socket: WebSocketConnection, transport: trio.abc.Stream, *, number: int, patience_s: float
+        self,
+        socket: WebSocketConnection,
+        transport: trio.abc.Stream,
+        *,
+        number: int,
+        token_secret: str | None,
+        patience_s: float,
     ) -> None:
         super().__init__(socket, transport, tag="event", patience_s=patience_s)
+        self._token_secret = token_secret
         self.stream_sid = f"MZ{number:032x}"
         self.call_sid = f"CA{number:032x}"
         self.now_ms = _FIRST_TIMESTAMP_MS
@@ -59,14 +67,16 @@ class Phone(Peer):
         return {"event": "connected", "protocol": "Call", "version": "1.0.0"}
 
     def start(self, **fields: object) -> Json:
-        """Twilio's `start`; fields replace those of the inner object."""
+        """Twilio's `start`, with a token as from a webhook's answer; fields replace those of the inner object."""
+        secret = self._token_secret
+        token = {TOKEN_PARAMETER: issue_stream_token(secret, self.call_sid, at=time.time())} if secret else {}
         body = {
             "accountSid": _ACCOUNT,
             "streamSid": self.stream_sid,
             "callSid": self.call_sid,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-            "customParameters": {},
+            "customParameters": token,
         }
         return {"event": "start", "sequenceNumber": "1", "streamSid": self.stream_sid, "start": {**body, **fields}}
 

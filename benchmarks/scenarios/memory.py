@@ -8,8 +8,8 @@ import trio
 from trio.testing import memory_stream_pair
 
 from benchmarks.scenarios.scenario import Outcome, Scenario
+from benchmarks.scenarios.service import Service
 from benchmarks.simulators import openai
-from benchmarks.simulators.openai import Json
 from benchmarks.simulators.twilio import CallOptions, run_stream
 from relay import Door, Entry, LogEvent, Pump, Switchboard, Totals, Upstream, open_stream_line
 from relay.sockets import Line
@@ -30,29 +30,41 @@ class Kept:
 
 async def play(scenario: Scenario) -> Outcome:
     """Play a scenario to its end: upgrade, call, goodbye."""
-    kept, watched = Kept(), list[tuple[str, Json]]()
+    kept, service = Kept(), Service(scenario)
     async with trio.open_nursery() as nursery:
-        connect = partial(_connect, scenario, watched, nursery)
-        switchboard = Switchboard(scenario.persona, connect=connect, call_log=kept, totals=Totals())
+
+        @asynccontextmanager
+        async def connect() -> AsyncIterator[Line]:
+            attempt = service.attempt()
+            if attempt.connect_s is None:
+                raise ConnectionRefusedError("connection refused")
+            await trio.sleep(attempt.connect_s)
+            ours, theirs = memory_stream_pair()
+            nursery.start_soon(partial(openai.serve_stream, theirs, attempt.config, number=attempt.number))
+            yield await open_stream_line(UPSTREAM, ours)
+
+        switchboard = Switchboard(
+            lambda: scenario.persona, connect=connect, call_log=kept, totals=Totals(), toolbox=scenario.toolbox()
+        )
         entry = Entry(carry=switchboard.carry, serve_web=no_web_app, admit=lambda _: None)
         ours, theirs = memory_stream_pair()
         nursery.start_soon(Door(entry, Pump(), Totals()).handle, ours)
         options = CallOptions(
-            stream_url="ws://relay.test/media-stream", allow_insecure=True, seed=1, max_seconds=scenario.max_s
+            stream_url="ws://relay.test/media-stream",
+            allow_insecure=True,
+            seed=1,
+            max_seconds=scenario.max_s,
+            network=scenario.network,
         )
         report = await run_stream(theirs, options, scenario.new_caller())
         await switchboard.drain()
-    return Outcome(report=report, log=tuple(kept.events), events=tuple(watched), tolerance_ms=1)
-
-
-@asynccontextmanager
-async def _connect(scenario: Scenario, watched: list[tuple[str, Json]], nursery: trio.Nursery) -> AsyncIterator[Line]:
-    if scenario.connect_s is None:
-        raise ConnectionRefusedError("connection refused")
-    await trio.sleep(scenario.connect_s)
-    ours, theirs = memory_stream_pair()
-    nursery.start_soon(partial(openai.serve_stream, theirs, scenario.model_config(watched)))
-    yield await open_stream_line(UPSTREAM, ours)
+    return Outcome(
+        report=report,
+        log=tuple(kept.events),
+        events=tuple(service.events),
+        sessions=service.sessions,
+        tolerance_ms=1,
+    )
 
 
 async def no_web_app(stream: object) -> None:

@@ -30,7 +30,10 @@ async def test_ready_tells_why_not(reasons: list[str], status: int, make_client:
 async def test_metrics_follow_the_totals(make_client: MakeClient, totals: Totals) -> None:
     client = make_client()
     totals.active_calls, totals.calls_started, totals.loop_lag_ms, totals.audio_ms_to_caller = 2, 3, 1.5, 2500
+    totals.upstream_spares_waiting, totals.upstream_spares_used, totals.upstream_opened_cold = 1, 5, 6
     totals.calls_ended["hung_up"] += 1
+    totals.starts_refused["token_used"] += 2
+    totals.streams_over_limit["calls"] += 5
     totals.ignored_messages["openai.unknown_type"] += 4
     response = await client.get("/metrics")
     text = await response.get_data(as_text=True)
@@ -40,7 +43,12 @@ async def test_metrics_follow_the_totals(make_client: MakeClient, totals: Totals
         "tautline_calls_started_total 3.0",
         "tautline_loop_lag_seconds 0.0015",
         "tautline_agent_audio_seconds_total 2.5",
+        "tautline_upstream_spares 1.0",
+        "tautline_upstream_spares_used_total 5.0",
+        "tautline_upstream_opened_cold_total 6.0",
         'tautline_calls_ended_total{reason="hung_up"} 1.0',
+        'tautline_starts_refused_total{reason="token_used"} 2.0',
+        'tautline_streams_over_limit_total{limit="calls"} 5.0',
         'tautline_ignored_messages_total{peer="openai",why="unknown_type"} 4.0',
     ):
         assert f"\n{line}\n" in text

@@ -40,7 +40,9 @@ async def our_relay() -> AsyncIterator[str]:
     async with open_echo_upstream() as upstream, open_pump() as pump, trio.open_nursery() as nursery:
         totals = Totals()
         connect = partial(open_upstream, Upstream(url=upstream.url, api_key="k"), pump, ssl.create_default_context())
-        switchboard = Switchboard(Persona(instructions=""), connect=connect, call_log=ForgetfulLog(), totals=totals)
+        switchboard = Switchboard(
+            lambda: Persona(instructions=""), connect=connect, call_log=ForgetfulLog(), totals=totals
+        )
         door = Door(Entry(carry=switchboard.carry, serve_web=no_web, admit=lambda _: None), pump, totals)
         listeners = await nursery.start(partial(trio.serve_tcp, door.handle, 0, host="127.0.0.1"))
         yield f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/media-stream"

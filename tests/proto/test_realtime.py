@@ -5,6 +5,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from proto.realtime import (
     ErrorDetail,
     ErrorReported,
     Inbound,
+    InputAudio,
     InputText,
     Item,
     ItemAdded,
@@ -474,6 +476,14 @@ WRITTEN: list[tuple[Outbound, Json]] = [
         },
     ),
     (
+        CreateResponse("render-4", ResponseConfig(tool_choice="none", conversation="none")),
+        {
+            "type": "response.create",
+            "event_id": "render-4",
+            "response": {"tool_choice": "none", "conversation": "none"},
+        },
+    ),
+    (
         CreateItem("seed-5", NewMessage(id="seed_1", role="assistant", content=[OutputText("Hello.")])),
         {
             "type": "conversation.item.create",
@@ -559,6 +569,10 @@ def test_a_feature_that_is_off_is_written_as_null() -> None:
     config = session_config(Persona(instructions="", transcription_model=None))
     audio = json.loads(realtime.encode(UpdateSession("configure-1", config)))["session"]["audio"]
     assert (audio["input"]["transcription"], audio["input"]["noise_reduction"]) == (None, None)
+    unheard = InputAudio(
+        format=AudioFormat("audio/pcmu"), turn_detection=None, transcription=None, noise_reduction=None
+    )
+    assert msgspec.to_builtins(unheard)["turn_detection"] is None
 
 
 @given(st.binary(max_size=2000))

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from relay.log import LogEvent
 from relay.persona import Persona
+from relay.tools import ToolBox
 from tests.relay.peers import FakeOpenAI, FakeTwilio
 
 Logged = TypeVar("Logged", bound=LogEvent)
@@ -32,7 +33,8 @@ class Records:
 class OpenCall(Protocol):
     """Opens a call. Its peers are the two services; when the context ends the call has ended, too.
 
-    prepare: sets the peers up before the call begins. is_ready: waits until both sides are set up.
+    prepare: sets the peers up before the call begins. is_ready: waits until both sides are set up. lasts_s: of
+    virtual time, at most.
     """
 
     def __call__(
@@ -41,6 +43,8 @@ class OpenCall(Protocol):
         *,
         stream_sid: str = ...,
         call_sid: str = ...,
+        toolbox: ToolBox | None = ...,
         prepare: Prepare = ...,
         is_ready: bool = ...,
+        lasts_s: float = ...,
     ) -> AbstractAsyncContextManager[tuple[FakeTwilio, FakeOpenAI]]: ...

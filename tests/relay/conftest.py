@@ -8,6 +8,7 @@ import trio
 
 from relay.persona import Persona
 from relay.session import CallSession
+from relay.tools import ToolBox
 from relay.totals import Totals
 from tests.relay import wire
 from tests.relay.calls import OpenCall, Prepare, Records
@@ -42,16 +43,18 @@ def open_call(records: Records, totals: Totals, sessions: list[CallSession]) -> 
         *,
         stream_sid: str = wire.STREAM,
         call_sid: str = wire.CALL,
+        toolbox: ToolBox | None = None,
         prepare: Prepare | None = None,
         is_ready: bool = True,
+        lasts_s: float = LONGEST_TEST_S,
     ) -> AsyncIterator[tuple[FakeTwilio, FakeOpenAI]]:
         # A call that never ends has timers that never end, and virtual time would run through them for ever.
-        with trio.fail_after(LONGEST_TEST_S):
+        with trio.fail_after(lasts_s):
             async with trio.open_nursery() as nursery:
                 twilio, openai = FakeTwilio(nursery, stream_sid), FakeOpenAI(nursery)
                 if prepare is not None:
                     prepare(twilio, openai)
-                session = CallSession(persona, connect=openai.connect, call_log=records, totals=totals)
+                session = CallSession(persona, connect=openai.connect, call_log=records, totals=totals, toolbox=toolbox)
                 sessions.append(session)
                 nursery.start_soon(twilio.run)
                 async with trio.open_nursery() as call:

@@ -181,16 +181,31 @@ class FakeOpenAI(FakePeer):
         self.may_connect.set()
         self.refusal: RelayError | OSError | None = None
         self.connections = 0
+        self._next: list[FakeOpenAI] = []  # who serve the connections after the first
         self.configures = True  # answers session.update by itself
         self.is_configured = trio.Event()
 
+    def next_session(self) -> "FakeOpenAI":
+        """Who takes the next connection. Each is one session: without a next one, connections are refused."""
+        self._next.append(FakeOpenAI(self._nursery))
+        return self._next[-1]
+
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Line]:
-        """What the session opens its line with."""
+        """What the session opens its line with, the first time and again."""
         self.connections += 1
+        is_first = self.connections == 1
         await self.may_connect.wait()
         if self.refusal is not None:
             raise self.refusal
+        if not is_first and not self._next:
+            raise ConnectionRefusedError("connection refused")
+        serving = self if is_first else self._next.pop(0)
+        async with serving._serve() as line:
+            yield line
+
+    @asynccontextmanager
+    async def _serve(self) -> AsyncIterator[Line]:
         self._nursery.start_soon(self.run)
         await self.send(wire.session_created())
         yield self.line

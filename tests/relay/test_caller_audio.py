@@ -66,6 +66,57 @@ def test_a_gap_while_openai_connects_is_filled_too() -> None:
     assert caller.release() == FRAME + mulaw.silence(20) + FRAME
 
 
+def test_the_newest_frame_survives_a_gap_of_ten_seconds_before_it() -> None:
+    caller = CallerAudio()
+    heard(caller, 100, 20_000)
+    assert caller.release().endswith(FRAME)
+
+
+# A session that takes over
+
+
+def numbered(count: int) -> list[bytes]:
+    return [bytes([n % 251]) * 160 for n in range(count)]
+
+
+def test_a_session_that_takes_over_hears_the_last_half_second_again() -> None:
+    caller, frames = listening(), numbered(100)
+    for audio in frames:
+        caller.frame(frame_at(None, audio), 0.0)
+    assert caller.release() == b"".join(frames[-25:])
+
+
+def test_a_turn_that_was_not_answered_is_heard_again_whole() -> None:
+    caller, frames = listening(), numbered(200)
+    for number, audio in enumerate(frames):
+        if number == 50:
+            caller.speech_started()
+        if number == 150:
+            caller.speech_stopped()
+        caller.frame(frame_at(None, audio), 0.0)
+    caller.hold()
+    caller.frame(frame_at(None, FRAME), 0.0)
+    assert caller.release() == b"".join(frames[25:]) + FRAME
+
+
+def test_what_was_answered_is_not_said_again() -> None:
+    caller, frames = listening(), numbered(200)
+    caller.speech_started()
+    for number, audio in enumerate(frames):
+        if number == 100:
+            caller.speech_stopped()
+            caller.answered()
+        caller.frame(frame_at(None, audio), 0.0)
+    assert caller.release() == b"".join(frames[-25:])
+
+
+def test_an_answer_to_an_earlier_turn_does_not_answer_the_one_being_spoken() -> None:
+    caller = listening()
+    caller.speech_started()
+    caller.answered()
+    assert not caller.is_answered
+
+
 # Gaps in the line
 
 
@@ -152,6 +203,25 @@ def test_silence_closes_the_turn_once_per_gap() -> None:
     assert caller.deadline == inf
     caller.frame(frame_at(3000), 8.0)
     assert caller.deadline == 8.0 + STALLED_AFTER_S
+
+
+def test_a_turn_that_silence_closed_is_heard_again_with_that_silence() -> None:
+    caller = listening()
+    caller.speech_started()
+    heard(caller, 100, 120)
+    closed_by = caller.stalled()
+    caller.hold()
+    assert caller.release() == FRAME + FRAME + closed_by
+
+
+def test_what_was_said_long_before_a_pause_of_the_line_is_not_heard_again() -> None:
+    caller = listening()
+    caller.speech_started()
+    heard(caller, 100, 120)
+    caller.stalled()
+    caller.speech_stopped()
+    caller.answered()
+    assert FRAME not in caller.release()
 
 
 def test_a_gap_that_was_closed_by_silence_is_not_filled_again_when_frames_resume() -> None:

@@ -4,18 +4,27 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 
 import pytest
 import trio
+from trio.testing import MockClock, memory_stream_pair
 from trio_websocket import open_websocket
 
 from proto.handshake import RequestHead
-from proto.websocket import Received
+from proto.websocket import FrameCodec, Received, Role
 from relay import door as door_module
+from relay.client_address import Networks
 from relay.door import Door, Entry, ReplayedStream
+from relay.log import CallEnded
 from relay.pump import Pump
+from relay.seats import Limits, Seats
 from relay.sockets import Line, MediaSocket
+from relay.switchboard import Switchboard
 from relay.totals import Totals
+from tests.relay import wire
+from tests.relay.calls import Records
+from tests.relay.peers import FakeOpenAI
 
 UPGRADE = (
     b"GET /media-stream HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -76,9 +85,10 @@ def admit(head: RequestHead) -> int | None:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
+async def open_house(limits: Limits | None = None, trusted_proxies: Networks = ()) -> AsyncIterator[House]:
     pump, totals = Pump(), Totals()
-    door = Door(Entry(carry=echo_call, serve_web=web_app, admit=admit), pump, totals)
+    entry = Entry(carry=echo_call, serve_web=web_app, admit=admit)
+    door = Door(entry, pump, totals, seats=Seats(limits), trusted_proxies=trusted_proxies)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump.run)
         listeners = await nursery.start(lambda task_status: _serve(door, task_status))
@@ -176,3 +186,102 @@ async def test_peers_that_reset_at_once_are_forgotten() -> None:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             await stream.aclose()
         assert (await house.ask(b"GET /health HTTP/1.1\r\nHost: relay\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+# Places
+
+
+async def upgraded(house: House, *headers: bytes) -> trio.SocketStream:
+    """A media stream that is open and says nothing."""
+    stream = await house.connect()
+    await stream.send_all(with_headers(*headers))
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 101")
+    return stream
+
+
+def with_headers(*headers: bytes) -> bytes:
+    return UPGRADE.replace(b"\r\n\r\n", b"".join(b"\r\n" + header for header in headers) + b"\r\n\r\n")
+
+
+async def until_left(house: House, limit: str) -> None:
+    """The place of a stream that has gone is free a moment later; until then the next one is refused."""
+    while house.totals.streams_over_limit[limit]:
+        house.totals.streams_over_limit.clear()
+        async with await house.connect() as stream:
+            await stream.send_all(UPGRADE)
+            await stream.receive_some()
+
+
+async def test_no_more_streams_are_let_in_than_there_are_places() -> None:
+    async with open_house(Limits(calls=2)) as house:
+        first, second = await upgraded(house), await upgraded(house)
+        answer = await house.ask(UPGRADE)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert answer.endswith(b"all places for calls are taken")
+        assert (house.totals.handshakes_refused, house.totals.streams_over_limit) == (1, {"calls": 1})
+        assert (await house.ask(b"GET /health HTTP/1.1\r\nHost: relay\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        await first.aclose()
+        await until_left(house, "calls")
+        await second.aclose()
+
+
+async def test_a_stranger_without_a_signature_learns_nothing_of_the_places_and_takes_none() -> None:
+    forged = with_headers(b"X-Twilio-Signature: forged")
+    async with open_house(Limits(calls=1)) as house:
+        for _ in range(3):
+            assert (await house.ask(forged)).startswith(b"HTTP/1.1 403")
+        async with await upgraded(house):
+            assert (await house.ask(forged)).startswith(b"HTTP/1.1 403")
+        assert house.totals.streams_over_limit == {}
+
+
+async def test_a_broken_upgrade_takes_no_place() -> None:
+    async with open_house(Limits(calls=1)) as house:
+        assert (await house.ask(UPGRADE.replace(b"Version: 13", b"Version: 8"))).startswith(b"HTTP/1.1 426")
+        await (await upgraded(house)).aclose()
+
+
+async def test_one_address_cannot_take_every_place() -> None:
+    async with open_house(Limits(per_address=1)) as house, await upgraded(house):
+        answer = await house.ask(with_headers(b"X-Forwarded-For: 192.0.2.7"))  # nobody's proxy says so
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert answer.endswith(b"from this address")
+
+
+async def test_behind_a_trusted_proxy_its_clients_are_told_apart() -> None:
+    one, other = b"X-Forwarded-For: 192.0.2.7", b"X-Forwarded-For: 192.0.2.8"
+    async with open_house(Limits(per_address=1), (ip_network("127.0.0.0/8"),)) as house, await upgraded(house, one):
+        assert (await house.ask(with_headers(one))).startswith(b"HTTP/1.1 503")
+        await (await upgraded(house, other)).aclose()
+
+
+async def test_streams_that_never_start_are_few_and_let_go_after_ten_seconds(autojump_clock: MockClock) -> None:
+    records, totals = Records(), Totals()
+    async with trio.open_nursery() as nursery:
+        openai = FakeOpenAI(nursery)
+        switchboard = Switchboard(lambda: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
+        seats = Seats(Limits(calls=9, waiting=2), lambda: switchboard.begun_calls)
+        entry = Entry(carry=switchboard.carry, serve_web=web_app, admit=lambda _: None)
+        door = Door(entry, Pump(), totals, seats=seats)
+
+        async def open_stream(*messages: wire.Message) -> bytes:
+            stream, theirs = memory_stream_pair()
+            nursery.start_soon(door.handle, theirs)
+            codec = FrameCodec(Role.CLIENT, max_message_bytes=1 << 20)
+            await stream.send_all(UPGRADE + b"".join(codec.text(wire.raw(message)) for message in messages))
+            streams.append(stream)
+            return bytes(await stream.receive_some())[:12]
+
+        streams: list[trio.abc.Stream] = []
+        assert await open_stream(wire.start()) == b"HTTP/1.1 101"
+        await openai.is_configured.wait()
+        assert [await open_stream() for _ in range(3)] == [b"HTTP/1.1 101", b"HTTP/1.1 101", b"HTTP/1.1 503"]
+        assert totals.streams_over_limit == {"waiting": 1}
+        await trio.sleep(12)  # the deadline, and a second for a goodbye that nobody answers
+        assert [event.reason for event in records.of(CallEnded)] == ["start_timeout"] * 2
+        assert await open_stream() == b"HTTP/1.1 101"
+        assert (openai.connections, switchboard.begun_calls) == (1, 1)
+        await streams[0].aclose()  # the call
+        await trio.sleep(3)
+        assert (switchboard.active_calls, switchboard.begun_calls) == (1, 0)
+        nursery.cancel_scope.cancel()

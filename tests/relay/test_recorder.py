@@ -13,19 +13,29 @@ from proto import realtime, twilio
 from relay import recorder
 from relay.events import (
     Abort,
+    Beside,
+    CancelTool,
     Command,
+    DropUpstream,
     Event,
     HangUp,
     Malformed,
     OpenUpstream,
+    RunTool,
     SocketClosed,
+    StartRefused,
+    SwitchUpstream,
     Timeout,
+    ToBeside,
+    ToolFinished,
     UpstreamUnreachable,
 )
 from relay.log import AgentHeard, BargedIn, CallEnded, KeyPressed, LogEvent
 from relay.persona import Persona, greeting_config, session_config
 from relay.recorder import Capture, command_line, encode_line, event_line, read_event
+from relay.retry import Failure
 from relay.session import CallSession
+from relay.tools import ToolReport
 from relay.totals import Totals
 from tests.relay import wire
 from tests.relay.calls import Records
@@ -70,7 +80,10 @@ EVENTS: list[Event] = [
     *(wire.read("openai", message) for message in FROM_OPENAI),
     Malformed("twilio", "media", "no payload"),
     SocketClosed("openai", 1011, "going away"),
-    UpstreamUnreachable("refused", 401),
+    UpstreamUnreachable(Failure(kind="refused", status=401), "refused"),
+    Beside(realtime.SessionCreated(realtime.Session(id="sess_2"))),
+    StartRefused("token_used", "CA1"),
+    ToolFinished("call_1", ToolReport("ok", "noon")),
     Abort("shutdown"),
     Timeout(),
 ]
@@ -86,6 +99,11 @@ COMMANDS: list[Command] = [
     realtime.CreateResponse("greet-1", greeting_config(wire.GREETER)),
     realtime.CancelResponse("cancel-1", "resp_1"),
     OpenUpstream(),
+    ToBeside(realtime.AppendAudio(wire.voice(20))),
+    SwitchUpstream(),
+    DropUpstream(beside=True),
+    RunTool("call_1", "get_time", "{}"),
+    CancelTool("call_1"),
     HangUp("caller_hung_up"),
 ]
 
@@ -129,7 +147,8 @@ def test_a_command_stands_in_the_file_as_on_the_wire(command: Command) -> None:
     line = msgspec.json.decode(encode_line(command_line(command, keeps_private=True)))
     if isinstance(command, twilio.Message | realtime.ClientEvent):
         assert line["command"] == wire.written(command)
-    assert line["to"] == {"tw": "twilio", "re": "openai"}.get(type(command).__module__[6:8], "session")
+    beside = {"ToBeside": "beside"}.get(type(command).__name__, "session")
+    assert line["to"] == {"tw": "twilio", "re": "openai"}.get(type(command).__module__[6:8], beside)
 
 
 @given(
@@ -176,7 +195,7 @@ def test_no_secret_is_kept_whatever_else_is() -> None:
     decide = capture.begin(persona, lambda event, now: [], 0.0)
     decide(wire.read("twilio", wire.start(customParameters={"ticket": "hush"}, accountSid="AC0123")), 0.0)
     decide(wire.read("openai", wire.error("invalid_api_key", message=f"Incorrect API key: {KEY}")), 0.0)
-    decide(UpstreamUnreachable("Authorization: Bearer hush"), 0.0)
+    decide(UpstreamUnreachable(Failure(kind="unreachable"), "Authorization: Bearer hush"), 0.0)
     decide(
         wire.read("openai", {"type": "response.created", "response": {"id": "r", "metadata": {"api_key": "hush"}}}), 0.0
     )
@@ -203,6 +222,15 @@ def test_words_and_keys_are_kept_only_when_that_is_asked_for(event: Event) -> No
     assert "7" in as_text(event, keeps_private=True)
     assert "7" not in as_text(event)
     assert '*"' in as_text(event)
+
+
+def test_masked_words_keep_what_a_call_decides_by() -> None:
+    """Where the agent's words end, for a cut; and whether the caller said anything, for the transcript."""
+    said = kept(wire.read("openai", wire.words_delta(" On its  way.")), keeps_private=False)
+    assert isinstance(said, realtime.AgentWords)
+    assert said.delta == " ** ***  ****"
+    written = [kept(wire.read("openai", wire.transcribed(words)), keeps_private=False) for words in ("", " ", "On it")]
+    assert [each.transcript for each in written if isinstance(each, realtime.CallerTranscribed)] == ["", " ", "*****"]
 
 
 @pytest.mark.parametrize(

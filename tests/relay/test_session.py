@@ -202,7 +202,7 @@ async def test_a_twilio_that_stops_reading_ends_its_call_as_a_slow_consumer(
 ) -> None:
     async with open_call() as (twilio, openai):
         twilio.stop_reading()
-        await openai.send(wire.response_created(), wire.audio_delta(ms=1000))
+        await openai.send(wire.response_created(), wire.audio_delta(ms=1000), wire.response_done())
         # Its own audio still comes, so it is not dead; it only does not take ours.
         for _ in range(60):
             await twilio.send(wire.frame())

@@ -108,6 +108,23 @@ async def test_a_certificate_that_is_not_trusted_is_refused(certified: str) -> N
             await hold_conversation_failing(upstream, trusting)
 
 
+async def test_each_line_verifies_the_certificate_anew() -> None:
+    """Nothing of an earlier line, a TLS session to resume for example, speaks for the server of the next."""
+    authority, other, trusting = trustme.CA(), trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trusting)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    async with open_echo_server(Seen(), tls) as port:
+        upstream = Upstream(url=f"wss://localhost:{port}/v1/realtime?model=m", api_key="sk-test")
+        for _ in range(2):
+            assert await hold_conversation(upstream, trusting) == [b"first", b"one", b"two"]
+        other.issue_cert("localhost").configure_cert(tls)
+        async with open_raw_tls_server(tls) as other_port:
+            upstream = Upstream(url=f"wss://localhost:{other_port}/v1/realtime?model=m", api_key="sk-test")
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await hold_conversation_failing(upstream, trusting)
+
+
 @asynccontextmanager
 async def open_raw_tls_server(tls: ssl.SSLContext) -> AsyncIterator[int]:
     async def serve_one(stream: trio.SocketStream) -> None:

@@ -11,17 +11,19 @@ import msgspec
 
 from proto import realtime, twilio
 from proto.errors import Peer, RemoteProtocolError
-from relay.events import Command, Event, Malformed
+from relay.events import Command, Event, Malformed, ToBeside
+from relay.patience import SilencePolicy
 from relay.persona import Persona, ServerVad
 
 Message = dict[str, Any]
 
 STREAM = "MZ1"
 CALL = "CA1"
-PERSONA = Persona(instructions="Short answers.")
-GREETER = Persona(instructions="Short answers.", greeting="Hello, how can I help?")
+PATIENT = SilencePolicy(prompt_after_s=None)  # a test that waits is not to be asked whether it is still there
+PERSONA = Persona(instructions="Short answers.", silence=PATIENT)
+GREETER = Persona(instructions="Short answers.", silence=PATIENT, greeting="Hello, how can I help?")
 # With this one the service only reports speech; stopping the agent's response is left to us.
-HAND_CUT = Persona(instructions="Short answers.", turn_detection=ServerVad(interrupt_response=False))
+HAND_CUT = Persona(instructions="Short answers.", silence=PATIENT, turn_detection=ServerVad(interrupt_response=False))
 
 
 def voice(ms: int) -> bytes:
@@ -111,13 +113,44 @@ def transcribed(words: str, item: str = "item_caller") -> Message:
     return {"type": tag, "item_id": item, "content_index": 0, "transcript": words}
 
 
-def response_created(response: str = "resp_1") -> Message:
-    return {"type": "response.created", "response": {"id": response, "status": "in_progress", "usage": None}}
+def committed(item: str = "item_caller", previous: str | None = None) -> Message:
+    return {"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous}
 
 
-def response_done(response: str = "resp_1", *, status: str = "completed", total_tokens: int | None = 140) -> Message:
+def response_created(response: str = "resp_1", *, asked: Message | None = None) -> Message:
+    """asked: our response.create that it is for, if it is none of the server's own; its marks come back."""
+    metadata = asked["response"]["metadata"] if asked else None
+    created = {"id": response, "status": "in_progress", "usage": None, "metadata": metadata}
+    return {"type": "response.created", "response": created}
+
+
+def response_done(
+    response: str = "resp_1", *, status: str = "completed", total_tokens: int | None = 140, code: str | None = None
+) -> Message:
+    """code: of the error that it failed with."""
     usage = None if total_tokens is None else {"total_tokens": total_tokens, "input_tokens": 0, "output_tokens": 0}
-    return {"type": "response.done", "response": {"id": response, "status": status, "usage": usage}}
+    details = {"type": status, "error": {"type": code, "code": code}} if code else None
+    ended = {"id": response, "status": status, "status_details": details, "usage": usage}
+    return {"type": "response.done", "response": ended}
+
+
+def item_added(item: str, previous: str | None = None, **fields: object) -> Message:
+    """`fields` join the item."""
+    body = {"id": item, "type": "message", "role": "assistant"} | fields
+    return {"type": "conversation.item.added", "item": body, "previous_item_id": previous}
+
+
+def tool_called(
+    name: str = "find",
+    call: str = "call_1",
+    *,
+    response: str = "resp_1",
+    arguments: str = "{}",
+    status: str = "completed",
+) -> Message:
+    """The model's call of a function is complete, or was broken off."""
+    body = {"id": f"item_{call}", "type": "function_call", "status": status, "name": name, "call_id": call}
+    return {"type": "response.output_item.done", "response_id": response, "item": body | {"arguments": arguments}}
 
 
 def audio_delta(
@@ -175,6 +208,11 @@ def to_twilio(commands: list[Command]) -> list[Message]:
 
 def to_openai(commands: list[Command]) -> list[Message]:
     return [written(command) for command in commands if isinstance(command, realtime.Outbound)]
+
+
+def to_beside(commands: list[Command]) -> list[Message]:
+    """What is said in the session that is being made ready."""
+    return [written(command.command) for command in commands if isinstance(command, ToBeside)]
 
 
 def tags(messages: list[Message]) -> list[str]:

@@ -145,7 +145,7 @@ async def test_a_server_with_a_capture_folder_captures_its_calls(tmp_path: Path)
         {
             "HOST": "127.0.0.1",
             "PORT": "0",
-            "OPENAI_REALTIME_URL": "ws://127.0.0.1:1/",  # nobody is there: the call is over at once
+            "OPENAI_REALTIME_URL": "ws://127.0.0.1:1/",  # nobody is there
             "CAPTURE_DIR": str(tmp_path),
         },
         None,
@@ -157,10 +157,11 @@ async def test_a_server_with_a_capture_folder_captures_its_calls(tmp_path: Path)
                 await phone.send_all(ClientHandshake("127.0.0.1", "/media-stream", ()).request())
                 codec = FrameCodec(Role.CLIENT, max_message_bytes=1 << 20)
                 await phone.send_all(codec.text(wire.raw(wire.connected())) + codec.text(wire.raw(wire.start())))
+                await phone.send_all(codec.text(wire.raw(wire.stop())))
                 while await phone.receive_some():
                     pass
             nursery.cancel_scope.cancel()
     [text] = texts(tmp_path)
     outcome = replay(text.encode().splitlines(keepends=True))
     assert (outcome.steps, outcome.difference, outcome.ended_early) == (3, None, "")
-    assert "openai_unreachable" in text
+    assert "caller_hung_up" in text

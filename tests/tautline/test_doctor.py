@@ -11,8 +11,10 @@ import pytest
 import trio
 import trio.testing
 
+from benchmarks.speech import clip
 from tautline import doctor
 from tautline.doctor import CheckResult, run_checks, settings_problem
+from tautline.phrases import FOLDER, Phrases, phrases_of
 from tautline.settings import Settings, SettingsError
 
 
@@ -166,6 +168,36 @@ async def test_a_log_directory_that_cannot_be_written_is_a_problem(tmp_path: Pat
     assert (await doctor.check_log_dir(Settings(log_dir=tmp_path / "file" / "logs"))).outcome == "problem"
     assert (await doctor.check_log_dir(Settings(log_dir=tmp_path / "logs"))).outcome == "ok"
     assert list((tmp_path / "logs").iterdir()) == []
+
+
+async def test_phrases_are_named_with_what_is_rendered(tmp_path: Path) -> None:
+    settings = Settings(openai_api_key="sk-test", data_dir=tmp_path / "data", greeting=clip("greeting").transcript)
+    result = await doctor.check_phrases(settings)
+    assert (result.outcome, result.detail) == ("ok", "greeting not rendered yet, apology not rendered yet")
+    phrase = phrases_of(settings.persona(), settings.realtime_url())["greeting"]
+    Phrases(settings.data_dir / FOLDER).keep(phrase, clip("greeting").mulaw)
+    result = await doctor.check_phrases(settings)
+    assert (result.outcome, result.detail) == ("ok", "greeting rendered (3.5 s), apology not rendered yet")
+
+
+async def test_phrases_that_cannot_be_kept_are_a_warning_and_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked, fine = (Settings(openai_api_key="sk-test", data_dir=tmp_path / name / "data") for name in ("file", "new"))
+    assert (await doctor.check_phrases(blocked)).outcome == "warning"
+    assert (await doctor.check_phrases(fine)).outcome == "ok"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(openai_api_key="sk-test", cache_greeting="off"),
+        Settings(openai_api_key="sk-test", openai_realtime_url="simulator"),
+    ],
+)
+async def test_where_nothing_is_rendered_nothing_is_missing(settings: Settings) -> None:
+    assert (await doctor.check_phrases(settings)).detail.startswith("none are rendered")
 
 
 async def test_a_check_that_hangs_is_a_problem_and_holds_up_nobody(

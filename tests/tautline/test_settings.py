@@ -9,7 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from relay import Persona
+from relay import Limits, Persona, Privacy
+from relay.bargein import BargeInPolicy
+from relay.keypad import KeyPolicy
+from relay.patience import Limits as CallLimits
+from relay.patience import SilencePolicy
 from tautline import env_file
 from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
 
@@ -84,6 +88,8 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),
         ("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime?model=x"),
         ("OPENAI_REALTIME_URL", "wss://key@api.openai.com/v1/realtime"),
+        ("UPSTREAM_SPARES", "-1"),
+        ("UPSTREAM_SPARES", "11"),
         ("OPENAI_API_KEY", "two words"),
         ("OPENAI_API_KEY", "nön-ascii"),
         ("TWILIO_AUTH_TOKEN", "line\nbreak"),
@@ -92,7 +98,33 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("REDIS_URL", "localhost:6379"),
         ("LOG_LEVEL", "loud"),
         ("CAPTURE_AUDIO", "maybe"),
+        ("MAX_CALLS", "0"),
+        ("MAX_CALLS", "many"),
+        ("MAX_CALLS_PER_ADDRESS", "-1"),
+        ("TRUSTED_PROXIES", "localhost"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "127.0.0.1,,10.0.0.0/8"),
+        ("CACHE_GREETING", "sometimes"),
+        ("APOLOGY", "x" * 1001),
         ("TAUTLINE_ENV", "staging"),
+        ("SILENCE_PROMPT_S", "-1"),
+        ("SILENCE_PROMPT_S", "601"),
+        ("SILENCE_PROMPTS_MAX", "11"),
+        ("MAX_CALL_MINUTES", "half"),
+        ("RECONNECT_WITHIN_S", "61"),
+        ("BARGE_IN", "sometimes"),
+        ("PROTECT_GREETING", "maybe"),
+        ("KEEP_AUDIO", "maybe"),
+        ("KEEP_TRANSCRIPT", "maybe"),
+        ("MASK_DIGITS", "maybe"),
+        ("STAFF_NUMBER", "4930901820"),
+        ("STAFF_NUMBER", "+049301234567"),
+        ("STAFF_NUMBER", "+49 30 901820"),
+        ("STAFF_NUMBER", "+4930"),
+        ("STAFF_NUMBER", "+1234567890123456"),
+        ("STAFF_NUMBER", "sip:staff@example.com"),
+        ("STAFF_KEY", "10"),
+        ("STAFF_KEY", "x"),
         ("INSTRUCTIONS", "x" * 20_001),
         ("INSTRUCTIONS", "not utf-8: \udcff"),
     ],
@@ -143,13 +175,17 @@ def test_complete_production_settings_have_nothing_to_warn_about() -> None:
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({}, "NOT CHECKED"),
+        ({}, "NOT CHECKED and bare media streams are accepted"),
         ({}, "Host header"),
         ({}, "OPENAI_API_KEY is not set"),
         ({"TWILIO_AUTH_TOKEN": TOKEN}, "REFUSED"),
         ({"OPENAI_REALTIME_URL": "simulator"}, "built-in simulator"),
         ({"OPENAI_REALTIME_URL": "ws://10.0.0.1/"}, "unencrypted"),
         ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "ON"}, "WRITTEN DOWN"),
+        ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "on", "KEEP_AUDIO": "off"}, "no effect"),
+        ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "on", "KEEP_TRANSCRIPT": "off"}, "no effect"),
+        ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "on", "MASK_DIGITS": "on"}, "no effect"),
+        ({"MAX_CALL_MINUTES": "0", "SILENCE_PROMPT_S": "0"}, "nobody hangs up"),
     ],
 )
 def test_development_says_what_is_switched_off(environ: dict[str, str], said: str) -> None:
@@ -182,8 +218,77 @@ def test_a_short_secret_shows_nothing_but_that_it_is_set() -> None:
 
 
 def test_the_persona_speaks_as_configured() -> None:
-    found = load(INSTRUCTIONS="Sell pizza.", VOICE="cedar", GREETING="Da Mario!")
-    assert found.persona() == Persona(instructions="Sell pizza.", voice="cedar", greeting="Da Mario!")
+    found = load(INSTRUCTIONS="Sell pizza.", VOICE="cedar", GREETING="Da Mario!", APOLOGY="Scusi!")
+    assert found.persona() == Persona(instructions="Sell pizza.", voice="cedar", greeting="Da Mario!", apology="Scusi!")
+    assert load().persona().apology == Persona(instructions="").apology
+
+
+def test_a_capture_that_keeps_nothing_private_is_not_said_to() -> None:
+    found = load(CAPTURE_DIR="captures", CAPTURE_AUDIO="on", MASK_DIGITS="on")
+    assert not [warning for warning in found.warnings() if "WRITTEN DOWN" in warning]
+
+
+def test_with_nothing_set_the_persona_is_the_relay_s_own() -> None:
+    found = load()
+    assert found.persona() == Persona(instructions=found.instructions, voice=found.voice)
+
+
+def test_patience_and_length_are_as_configured_and_0_is_for_ever() -> None:
+    found = load(SILENCE_PROMPT_S="20", SILENCE_PROMPTS_MAX="3", MAX_CALL_MINUTES="1", RECONNECT_WITHIN_S="0").persona()
+    assert found.silence == SilencePolicy(prompt_after_s=20.0, end_after_prompts=3)
+    assert (found.limits, found.reconnect_within_s) == (CallLimits(max_duration_s=60.0), 0.0)
+    endless = load(SILENCE_PROMPT_S="0", MAX_CALL_MINUTES="0").persona()
+    assert (endless.silence.prompt_after_s, endless.limits.max_duration_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("environ", "policy"),
+    [
+        ({"BARGE_IN": "ON"}, BargeInPolicy()),
+        ({"BARGE_IN": "off"}, BargeInPolicy(enabled=False)),
+        ({"BARGE_IN": "local"}, BargeInPolicy(local_detection=True)),
+        ({"PROTECT_GREETING": "on"}, BargeInPolicy(protect_greeting=True)),
+    ],
+)
+def test_callers_may_interrupt_as_configured(environ: dict[str, str], policy: BargeInPolicy) -> None:
+    assert load_settings(environ, None).persona().barge_in == policy
+
+
+def test_privacy_is_as_configured() -> None:
+    found = load(KEEP_AUDIO="off", KEEP_TRANSCRIPT="OFF", MASK_DIGITS="on").persona()
+    assert found.privacy == Privacy(keep_audio=False, keep_transcript=False, mask_digits=True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "actions"),
+    [
+        ({}, {}),
+        ({"STAFF_KEY": "9"}, {}),
+        ({"STAFF_NUMBER": "+4930901820"}, {"0": "staff"}),
+        ({"STAFF_NUMBER": "+4930901820", "STAFF_KEY": "#"}, {"#": "staff"}),
+        ({"STAFF_NUMBER": "+4930901820", "STAFF_KEY": "none"}, {}),
+    ],
+)
+def test_a_key_calls_staff_only_if_there_is_a_number_to_call(environ: dict[str, str], actions: dict[str, str]) -> None:
+    assert load_settings(environ, None).persona().dtmf == KeyPolicy(actions=actions)
+
+
+def test_phrases_are_rendered_unless_switched_off_or_simulated() -> None:
+    assert load(OPENAI_API_KEY=KEY).renders_phrases
+    assert not load(OPENAI_API_KEY=KEY, CACHE_GREETING="OFF").renders_phrases
+    assert not load(OPENAI_API_KEY=KEY, OPENAI_REALTIME_URL="simulator").renders_phrases
+    assert not load().renders_phrases  # without a key each attempt would be refused
+
+
+def test_half_the_places_may_wait_for_their_start_and_at_least_one() -> None:
+    assert load().limits() == Limits(calls=1000, waiting=500, per_address=0)
+    assert load(MAX_CALLS="1", MAX_CALLS_PER_ADDRESS="7").limits() == Limits(calls=1, waiting=1, per_address=7)
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    assert load().proxy_networks() == ()
+    found = load(TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,2001:db8::/32").proxy_networks()
+    assert [str(network) for network in found] == ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
 
 
 def test_the_realtime_address_carries_the_model() -> None:

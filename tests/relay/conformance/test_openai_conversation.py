@@ -118,12 +118,17 @@ def test_point_18_barge_in_works_while_the_response_runs_and_after_it_is_done() 
 
 def test_point_19_what_was_said_is_kept_with_how_much_of_it_was_heard() -> None:
     story = ready()
-    story.openai(wire.response_created(), wire.words_delta("Your order "), wire.audio_delta(ms=400))
-    story.openai(wire.words_delta("left the "), wire.words_delta("warehouse."))
-    story.wait(0.15)
+    story.openai(wire.response_created(), wire.words_delta("Your order "), wire.audio_delta(ms=2000))
+    story.openai(
+        wire.words_delta("left the "), wire.words_delta("warehouse."), wire.words_done("Your order left the warehouse.")
+    )
+    *marks, _ = wire.marks(wire.to_twilio(story.commands))
+    story.wait(1.0)
+    story.twilio(*(wire.mark(name) for name in marks[:5]))
     interrupted(story)
-    heard = AgentHeard(item_id="item_1", heard_ms=150, generated_ms=400, words="Your order left the warehouse.")
-    assert story.logged(AgentHeard) == [heard]
+    (heard,) = story.logged(AgentHeard)
+    assert (heard.item_id, heard.heard_ms, heard.generated_ms, heard.was_cut) == ("item_1", 1000, 2000, True)
+    assert heard.words == "Your order"  # not a word that the caller did not hear
 
 
 def test_point_19_the_callers_words_are_kept_whenever_they_come() -> None:
@@ -161,7 +166,7 @@ def test_point_20_a_response_that_never_said_its_parts_were_done_is_ended_by_its
 def test_point_21_a_greeting_that_was_refused_because_an_answer_runs_does_not_end_the_call() -> None:
     story = ready(GREETER)
     (greeting,) = [event for event in wire.to_openai(story.commands) if event["type"] == "response.create"]
-    assert greeting["response"]["metadata"] == {"kind": "greeting"}
+    assert greeting["response"]["metadata"] == {"purpose": "greeting", "ask": greeting["event_id"]}
     story.openai(wire.error("conversation_already_has_active_response", event_id=greeting["event_id"]))
     assert story.hang_up is None
     assert wire.to_openai(story.twilio(wire.frame()))

@@ -1,4 +1,4 @@
-"""How the model is prepared: numbered points of our OpenAI conformance list, docs/conformance.md, 1 to 10."""
+"""How the model is prepared: numbered points of our OpenAI conformance list, docs/conformance.md, 1 to 11."""
 
 import json
 
@@ -8,13 +8,17 @@ import trio
 from trio.testing import MockClock
 
 from proto.errors import HandshakeError
-from relay.log import AgentHeard, CallEnded, ErrorReceived, UpstreamFailed, UpstreamReady, emit
+from relay.bargein import BargeInPolicy
+from relay.log import AgentHeard, AskDropped, CallEnded, ErrorReceived, UpstreamFailed, UpstreamReady, emit
+from relay.persona import Persona
+from relay.tools import ToolBox
 from relay.upstream import Upstream
 from tests.relay import wire
 from tests.relay.calls import OpenCall, Records
 from tests.relay.peers import FakeOpenAI, FakeTwilio
-from tests.relay.story import answering, ready, started
-from tests.relay.wire import GREETER
+from tests.relay.story import Story, answering, purposes, ready, reopened, started
+from tests.relay.test_tools import tool
+from tests.relay.wire import GREETER, HAND_CUT, PATIENT
 
 KEY = "sk-this-is-a-secret"
 UPSTREAM = Upstream(url="wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1", api_key=KEY)
@@ -88,6 +92,81 @@ def test_point_03_an_error_during_setup_is_fatal_and_named(is_created: bool) -> 
     ]
 
 
+def heard_greeting(story: Story, *, ms: int) -> None:
+    """The model speaks so much of the greeting that was asked for last."""
+    story.openai(wire.response_created("resp_g", asked=story.asked[-1]))
+    if ms:
+        story.openai(wire.audio_delta("item_g", ms=ms, response="resp_g"))
+
+
+def test_point_04_the_greeting_is_asked_for_once_and_its_response_is_known_by_its_marks() -> None:
+    story = ready(GREETER)
+    (greeting,) = story.asked
+    assert "Hello, how can I help?" in greeting["response"]["instructions"]
+    assert greeting["response"]["metadata"] == {"purpose": "greeting", "ask": greeting["event_id"]}
+    heard_greeting(story, ms=500)
+    story.openai(wire.response_done("resp_g"))
+    story.passes(60.0)
+    assert len(story.asked) == 1
+
+
+def test_point_04_who_heard_some_of_the_greeting_is_not_greeted_again() -> None:
+    story = ready(GREETER)
+    heard_greeting(story, ms=500)
+    story.loses_openai()
+    assert purposes(reopened(story)) == ["resume"]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_point_04_who_heard_nothing_of_the_greeting_is_greeted_once_by_the_next_session(has_begun: bool) -> None:
+    story = ready(GREETER)
+    if has_begun:
+        heard_greeting(story, ms=0)
+    story.loses_openai()
+    assert purposes(reopened(story)) == ["greeting"]
+    heard_greeting(story, ms=500)
+    assert purposes(story.openai(wire.response_done("resp_g"))) == []
+
+
+def test_point_04_who_spoke_before_the_greeting_is_answered_and_not_greeted() -> None:
+    story = ready(GREETER)
+    story.openai(wire.speech_started())
+    story.loses_openai()
+    assert purposes(reopened(story)) == []
+
+
+def test_point_05_of_a_long_wait_the_last_ten_seconds_are_kept() -> None:
+    story = started()
+    frames = [bytes([n % 251]) * 160 for n in range(600)]
+    story.twilio(*(wire.frame(frame) for frame in frames))
+    given = story.openai(wire.session_created(), wire.session_updated())
+    assert wire.appended(wire.to_openai(given)) == b"".join(frames[100:])
+    assert [event.lost_audio_ms for event in story.logged(UpstreamReady)] == [2000]
+
+
+def test_point_06_every_event_that_can_fail_has_an_id_that_no_other_has() -> None:
+    story = answering(400, persona=HAND_CUT, toolbox=ToolBox([tool("find")]))
+    story.openai(wire.tool_called(), wire.speech_started(), wire.speech_stopped())
+    story.tool_brings()
+    story.twilio(wire.dtmf("1"), wire.dtmf("#"))
+    story.openai(wire.response_done())
+    story.loses_openai()
+    reopened(story)
+    sent = [event for event in wire.to_openai(story.commands) if event["type"] != "input_audio_buffer.append"]
+    kinds = {"session.update", "conversation.item.truncate", "response.cancel", "conversation.item.create"}
+    assert set(wire.tags(sent)) >= kinds
+    assert len({event["event_id"] for event in sent}) == len(sent)
+
+
+def test_point_06_an_error_is_about_the_event_that_it_names() -> None:
+    story = ready(GREETER)
+    (greeting,) = story.asked
+    story.openai(wire.error("invalid_value", event_id="somebody-elses"))
+    assert story.logged(AskDropped) == []
+    story.openai(wire.error("invalid_value", event_id=greeting["event_id"]))
+    assert story.logged(AskDropped) == [AskDropped(purpose="greeting", why="refused")]
+
+
 def test_point_07_the_key_shows_in_no_form_of_the_settings() -> None:
     shown = [repr(UPSTREAM), str(UPSTREAM), f"{UPSTREAM!r:>10}", str({"upstream": UPSTREAM})]
     shown += [str(field) for field in UPSTREAM.__rich_repr__()]  # what rich prints, in tracebacks with locals too
@@ -124,6 +203,25 @@ async def test_point_08_the_callers_voice_is_appended_without_a_pause(
     assert wire.appended(appends) == b"".join(bytes([n]) * 160 for n in range(200))
 
 
+def test_point_09_deltas_of_any_size_leave_in_whole_frames_and_the_rest_at_the_end() -> None:
+    story = answering()
+    given = [story.openai(wire.audio_delta(audio=bytes(size))) for size in (7, 333, 1, 160)]
+    given.append(story.openai(wire.audio_done()))
+    sizes = [len(wire.played(wire.to_twilio(commands))) for commands in given]
+    assert sizes == [0, 320, 0, 160, 160]  # the last 21 bytes, and silence
+
+
+PACED = Persona(instructions="Short answers.", silence=PATIENT, barge_in=BargeInPolicy(local_detection=True))
+
+
+def test_point_09_a_paced_voice_is_never_more_than_its_lead_ahead_of_what_sounds() -> None:
+    story = answering(5000, persona=PACED)
+    for n in range(1, 100):
+        story.passes(0.05)
+        sent_ms = len(wire.played(wire.to_twilio(story.commands))) / 8
+        assert 0 <= sent_ms - min(n * 50, 5000) <= PACED.barge_in.lead_ms
+
+
 def test_point_10_of_each_item_is_known_how_much_came_and_how_much_was_heard() -> None:
     story = answering(400)
     story.openai(wire.audio_done(), wire.audio_delta("item_2", ms=260), wire.audio_done("item_2"))
@@ -138,6 +236,15 @@ def test_point_10_of_each_item_is_known_how_much_came_and_how_much_was_heard() -
     ]
     (ended,) = story.logged(CallEnded)
     assert ended.audio_ms_to_caller == 660
+
+
+@pytest.mark.parametrize("persona", [wire.PERSONA, PACED], ids=["at once", "paced"])
+def test_point_11_of_a_reply_that_comes_all_at_once_nothing_is_lost(persona: Persona) -> None:
+    story = answering(*[1000] * 60, persona=persona)
+    story.openai(wire.audio_done(), wire.response_done())
+    story.passes(61.0)
+    assert wire.played(wire.to_twilio(story.commands)) == wire.voice(1000) * 60
+    assert [part.heard_ms for part in story.logged(AgentHeard)] == [60_000]
 
 
 def test_the_time_that_openai_took_is_recorded() -> None:

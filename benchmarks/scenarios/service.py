@@ -1,0 +1,73 @@
+"""The model's side of a scenario: its sessions as they are asked for, what goes wrong and what passes in each."""
+
+from functools import partial
+
+import msgspec
+
+from benchmarks.scenarios.scenario import Break, Scenario
+from benchmarks.simulators.openai import Faults, Incident, Json, SimulatorConfig
+from benchmarks.simulators.openai.script import Performance
+
+Said = tuple[str, Json]  # who, "client" is the relay, and what
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that is asked for. connect_s: until it is open, or refused; None: it cannot be reached."""
+
+    number: int
+    connect_s: float | None
+    config: SimulatorConfig
+
+
+class Service:
+    """All sessions of one call; they follow the script together.
+
+    Attributes: events, what passed between relay and model.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.events: list[Said] = []
+        self._scenario = scenario
+        self._performance = Performance(scenario.script)
+        self._sessions: list[list[Said]] = []
+
+    @property
+    def sessions(self) -> tuple[tuple[Said, ...], ...]:
+        """The events of each session that was opened."""
+        return tuple(tuple(events) for events in self._sessions if events)
+
+    def attempt(self) -> Attempt:
+        """One more session is asked for."""
+        number, scenario = len(self._sessions), self._scenario
+        self._sessions.append([])
+        faults = scenario.faults[number] if number < len(scenario.faults) else scenario.model.faults
+        connect_s = scenario.connect_s[min(number, len(scenario.connect_s) - 1)]
+        return Attempt(
+            number=number,
+            connect_s=None if connect_s is None else connect_s + faults.upgrade_delay_s,
+            config=self._config(number, msgspec.structs.replace(faults, upgrade_delay_s=0.0)),
+        )
+
+    def _config(self, number: int, faults: Faults) -> SimulatorConfig:
+        return msgspec.structs.replace(
+            self._scenario.model,
+            script=self._scenario.script,
+            performance=self._performance,
+            faults=faults,
+            incidents=tuple(_incident(one) for one in self._scenario.breaks if one.session == number),
+            observer=partial(self._observe, self._sessions[number]),
+            wall_clock=_the_day,
+        )
+
+    def _observe(self, session: list[Said], _at: float, direction: str, event: Json) -> None:
+        session.append((direction, event))
+        self.events.append((direction, event))
+
+
+def _incident(one: Break) -> Incident:
+    return Incident(one.after_s, one.what)
+
+
+def _the_day() -> float:
+    """When every scenario is played: the same seed must give the same call, `expires_at` included."""
+    return 1_800_000_000.0
