@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from benchmarks.bench_relay import Cost, Result
+    from benchmarks.bench_truncation import Figures
+    from benchmarks.bench_truncation import Results as TruncationResults
 
 OURS_COLOURS: Final = ("#0f6e84", "#4fa3b5", "#9bd0da")  # dark to light; also who sees no red or green tells them apart
 BASELINE_COLOURS: Final = ("#b4582a", "#d4895f", "#efc3a5")
@@ -103,3 +105,48 @@ def _tidy(axes: Axes, title: str, unit: str) -> None:
     axes.xaxis.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
+
+
+def draw_truncation(
+    results: "TruncationResults", cases: dict[str, str], rules: dict[str, str], runs: int, path: Path
+) -> None:
+    """How far off each rule was in each case, median and worst, and the bound that ours stated; a PNG.
+
+    Args: cases and rules, how to call them, in the order in which they are drawn.
+    """
+    figure = Figure(figsize=(11, 1.5 + 0.95 * len(cases)), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.27, right=0.975, top=1 - 1.0 / figure.get_figheight(), bottom=0.07)
+    headline = "How far off the model is about what the caller heard"
+    figure.text(0.025, 1 - 0.45 / figure.get_figheight(), headline, size=16, weight="bold", color=INK)
+    for row, letter in enumerate(cases):
+        for place, rule in enumerate(rules):
+            _draw_error(axes, results[letter][rule], row, place, len(rules))
+    _draw_rule_names(axes, list(rules.values()))
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(0, 20_000)
+    axes.set_xticks([0, 10, 100, 1000, 10_000], ["0", "10", "100", "1,000", "10,000"])
+    _tidy(axes, f"Median (dark) and worst (light) of {runs} runs; the line is the bound stated, at its median", "ms")
+    axes.set_yticks(range(len(cases)), [f"{letter}  {title}" for letter, title in cases.items()], size=9, color=INK)
+    axes.set_ylim(len(cases) - 0.5, -0.5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_error(axes: Axes, figures: "Figures", row: int, place: int, places: int) -> None:
+    height = 0.84 / places
+    y = row + (place - (places - 1) / 2) * height
+    dark, _, light = OURS_COLOURS if place == 0 else BASELINE_COLOURS
+    axes.barh(y, figures.max_ms, height * 0.86, color=light)
+    axes.barh(y, figures.median_ms, height * 0.86, color=dark)
+    if figures.bound_median_ms is not None:
+        axes.vlines(figures.bound_median_ms, y - height / 2, y + height / 2, color=INK, linewidth=1.4)
+
+
+def _draw_rule_names(axes: Axes, names: list[str]) -> None:
+    """Beside the bars of the first case: they stand in the same order in all."""
+    height = 0.84 / len(names)
+    for place, name in enumerate(names):
+        y = (place - (len(names) - 1) / 2) * height
+        axes.text(19_000, y, name, size=7.5, color=FAINT, ha="right", va="center")
