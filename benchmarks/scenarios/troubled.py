@@ -94,11 +94,14 @@ class _TroubledStage(pure._Stage):
 
     # When it strikes.
 
-    def _next_at(self) -> float:
-        return min(super()._next_at(), max(self._now, self._strike_at))
+    @property
+    def _model_at(self) -> float:
+        return min(super()._model_at, self._strike_at)  # frame follows frame up to then, and no further
 
     def _step(self) -> None:
         if self._strike_at <= self._now:
+            if self._strike_at < self._now:
+                raise AssertionError(f"the trouble came {self._now - self._strike_at} s late")
             self._strike_at = inf
             self._strike()
         super()._step()
