@@ -13,12 +13,21 @@ def test_of_150_troubled_calls_each_ends_once_and_leaves_nothing_behind() -> Non
 
 
 def test_the_budget_is_kept_by_calls_that_end_once_and_leave_nothing() -> None:
-    good = Endured(calls=2, ended_once=2, reasons={"caller_hung_up": 2}, troubles=3, left={}, rss_mb=(80.0, 81.0))
+    good = Endured(
+        calls=200,
+        ended_once=200,
+        reasons={"caller_hung_up": 200},
+        troubles=300,
+        left={},
+        blocks=(350_000, 350_090),
+        rss_mb=(80.0, 81.0),
+    )
     assert good.is_within_budget
     for broken in (
-        {"ended_once": 1},
+        {"ended_once": 199},
         {"left": {"tasks": 1}},
         {"reasons": {"internal_error": 1}},
-        {"rss_mb": (80.0, 95.0)},
+        {"blocks": (350_000, 350_200)},
+        {"rss_mb": (80.0, 105.0)},
     ):
         assert not msgspec.structs.replace(good, **broken).is_within_budget
