@@ -17,7 +17,8 @@ from msgspec import UNSET, UnsetType
 from proto import realtime
 from relay.asks import Ask, Asks, Dropped, Purpose
 
-STALLED_AFTER_S = 10.0  # the service acknowledges within 0.1 s, and speaks within 1.5 s
+BEGUN_WITHIN_S = 3.0  # a response that was asked for, or is due after the caller's turn; 0.1 s is usual
+STALLED_AFTER_S = 10.0  # one that has begun: the model speaks within 1.5 s, but may think
 CANCELLED_WITHIN_S = 2.0  # a model may think, but a cancel takes no thought
 BACK_OFF_S = (1.0, 2.0, 4.0)  # before each further try of a rate-limited response
 BLIND_RETRY_S = 1.0  # refused for an active response that we know nothing of: there is no end to wait for
@@ -258,7 +259,7 @@ class Arbiter:
     @property
     def _create_lost_at(self) -> float:
         """A create is answered at once, whatever else the service has to say."""
-        return self._sent.at + STALLED_AFTER_S if self._sent else inf
+        return self._sent.at + BEGUN_WITHIN_S if self._sent else inf
 
     @property
     def _response_stalled_at(self) -> float:
@@ -269,7 +270,7 @@ class Arbiter:
 
     @property
     def _answer_missed_at(self) -> float:
-        return inf if self._expected_at is None else self._expected_at + STALLED_AFTER_S
+        return inf if self._expected_at is None else self._expected_at + BEGUN_WITHIN_S
 
     # What goes wrong.
 

@@ -477,9 +477,9 @@ def test_a_conflict_with_nothing_we_know_of_is_tried_three_times_then_elsewhere(
 def test_a_create_that_nothing_comes_of_gives_the_session_up() -> None:
     arbiter = new_arbiter()
     asked(arbiter, "greeting", 1.0)
-    arbiter.event_seen(10.0)  # it is not dead, but it will not answer this
-    assert arbiter.deadline == 11.0
-    assert arbiter.timeout(11.0) == [Reconnect()]
+    arbiter.event_seen(3.0)  # it is not dead, but it will not answer this
+    assert arbiter.deadline == 4.0
+    assert arbiter.timeout(4.0) == [Reconnect()]
     assert arbiter.waiting == ("greeting",)
 
 
@@ -527,8 +527,8 @@ def test_an_answer_that_the_server_does_not_begin_is_asked_for() -> None:
     arbiter = new_arbiter()
     arbiter.caller_started()
     arbiter.caller_stopped(5.0)
-    assert arbiter.deadline == 15.0
-    assert sent(arbiter.timeout(15.0)) == ["retry-1"]
+    assert arbiter.deadline == 8.0
+    assert sent(arbiter.timeout(8.0)) == ["retry-1"]
 
 
 def test_a_caller_who_goes_on_for_long_is_not_taken_for_a_stall() -> None:

@@ -14,7 +14,7 @@ IS_NEVER_ANSWERED = ("upgrade_hangs", "no_created", "no_updated")
 USUAL_S = 1.1
 UNANSWERED_S = 6.0  # a session has 5 s for each of its first steps
 STALLED_S = 10.0  # a model may think so long
-UNHEARD_S = 31.0  # a session that dies unheard is found when the agent is to ask whether the caller is still there
+UNHEARD_S = 24.0  # a session that dies unheard is found when the agent is to ask whether the caller is still there
 ENDED_WITHIN_S = 4.6  # from the trouble to the end of the apology, which takes 3.8 s
 CELLS = [(trouble, phase) for phase in PHASES for trouble in TROUBLES if impossible(trouble, phase) is None]
 
