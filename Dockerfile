@@ -14,12 +14,13 @@ COPY benchmarks benchmarks
 RUN pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
-RUN useradd --system --no-create-home --uid 10001 tautline
+RUN useradd --system --no-create-home --uid 10001 tautline && install -d -o tautline /var/lib/tautline
 COPY --from=build /opt/tautline /opt/tautline
-ENV PATH=/opt/tautline/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=5050
+ENV PATH=/opt/tautline/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=5050 DATA_DIR=/var/lib/tautline
 USER tautline
 WORKDIR /tmp
 EXPOSE 5050
+VOLUME /var/lib/tautline
 # Python, because a slim image has no curl.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/health\", timeout=2)"]

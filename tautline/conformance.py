@@ -43,6 +43,7 @@ async def judge_relay(
         except OSError as error:
             return _unreachable(UnreachableError(f"port {upstream_port} cannot be had for OpenAI's side: {error}"))
         _stderr().print(f"OpenAI's side listens. Start the relay with: OPENAI_REALTIME_URL={realtime_url}")
+        _stderr().print("A tautline also with UPSTREAM_SPARES=0 CACHE_GREETING=off: it must open no session unasked.")
         try:
             check = partial(check_relay, url, upstream, signed_url=_signed(url, public_url), patience_s=patience_s)
             report = await check(auth_token=auth_token)
