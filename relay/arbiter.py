@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from proto import realtime
 from relay.asks import Ask, Asks, Dropped, Purpose
+from relay.retry import TERMINAL_CODES
 
 BEGUN_WITHIN_S = 3.0  # a response that was asked for, or is due after the caller's turn; 0.1 s is usual
 STALLED_AFTER_S = 10.0  # one that has begun: the model speaks within 1.5 s, but may think
@@ -26,15 +27,6 @@ MAX_BLIND_RETRIES = 3
 
 _CONFLICT = "conversation_already_has_active_response"
 _RATE_LIMIT_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded"})
-_HOPELESS_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "invalid_api_key",
-        "account_deactivated",
-        "model_not_found",
-    }
-)
 
 
 class Reconnect(msgspec.Struct, frozen=True):
@@ -289,12 +281,12 @@ class Arbiter:
             self._hold_until = now + BLIND_RETRY_S
             is_worth_it = sent.ask.blind_retries <= MAX_BLIND_RETRIES
             return self._retry(sent.ask) if is_worth_it else self._move(sent.ask)
-        if error.code in _HOPELESS_CODES | _RATE_LIMIT_CODES or _is_servers_fault(error):
+        if error.code in TERMINAL_CODES | _RATE_LIMIT_CODES or _is_servers_fault(error):
             return self._failed(sent.ask, error.code, now)
         return [Dropped(sent.ask.purpose, "refused")]  # it would be refused again
 
     def _failed(self, ask: Ask, code: str | None, now: float) -> list[Ruling]:
-        if code in _HOPELESS_CODES:
+        if code in TERMINAL_CODES:
             self._is_open = False
             return [Terminal(code or "")]
         if code not in _RATE_LIMIT_CODES:

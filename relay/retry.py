@@ -1,4 +1,4 @@
-"""Whether and when to try OpenAI again: after it could not be reached, refused us, was lost, or failed a response.
+"""Whether and when to try OpenAI again: after it could not be reached, refused us, or was lost.
 
 Plain decisions beside the frames' way: no socket, no clock, no log; the time and the random numbers are handed in. What
 a connection's failure means, the first line that fits:
@@ -34,9 +34,6 @@ LONGEST_DELAY_S = 8.0
 JITTER = 0.25  # of a delay, taken off it
 SETTLED_AFTER_S = 5.0  # a connection that has held so long has ended the trouble before it
 
-RATE_LIMIT_TRIES = 3  # of one response; tokens come back by the second, so 1, 2, 4 s are worth waiting
-RATE_LIMIT_DELAY_S = 1.0
-
 # Somebody has to change a key, an account, a bill or a setting first.
 TERMINAL_CODES = frozenset(
     {
@@ -51,7 +48,6 @@ TERMINAL_CODES = frozenset(
         "model_not_found",
     }
 )
-RATE_LIMIT_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded"})  # the second is Azure's
 
 _PASSING_STATUSES = frozenset({408, 425, 429})
 _MAX_CODE_CHARACTERS = 64
@@ -90,7 +86,7 @@ class Terminal(msgspec.Struct, frozen=True):
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """Do not try again for this call or this response; the next one may well succeed."""
+    """Do not try again for this call; the next one may well succeed."""
 
     failure: Failure
 
@@ -162,24 +158,6 @@ class Retry:
             return jittered_s
         # The same number was told to everybody, so chance may only add to it.
         return max(jittered_s, failure.retry_after_s + backoff_s - jittered_s)
-
-
-def after_failed_response(code: str | None, attempt: int, random: Random) -> Verdict:
-    """What to do about a `response.done` that failed.
-
-    A rate limit is tried again after 1, 2 and 4 s; quota, billing, keys and models never; anything else, server_error
-    above all, once and at once: what fails twice will fail again, and the session may be to blame.
-
-    Args: code, the error's code, or its type when it has no code; attempt, how often this response was tried again
-    already.
-    """
-    failure = failure_of_code(code)
-    if _is_terminal(failure):
-        return Terminal(failure)
-    is_rate_limit = code in RATE_LIMIT_CODES
-    if attempt >= (RATE_LIMIT_TRIES if is_rate_limit else 1):
-        return GiveUp(failure)
-    return RetryIn(_jittered(RATE_LIMIT_DELAY_S * 2.0**attempt, random) if is_rate_limit else 0.0)
 
 
 def _is_terminal(failure: Failure) -> bool:

@@ -17,7 +17,6 @@ from relay.retry import (
     Retry,
     RetryIn,
     Terminal,
-    after_failed_response,
     failure_of,
     failure_of_close,
     failure_of_code,
@@ -171,26 +170,6 @@ def test_what_a_peer_writes_into_a_reason_does_not_grow() -> None:
 )
 def test_a_failure_reads_as_a_line_of_a_log(failure: Failure, words: str) -> None:
     assert str(failure) == words
-
-
-@pytest.mark.parametrize(
-    ("code", "delays_s"),
-    [
-        ("rate_limit_exceeded", [1.0, 2.0, 4.0]),
-        ("inference_rate_limit_exceeded", [1.0, 2.0, 4.0]),
-        ("server_error", [0.0]),
-        ("something_new", [0.0]),
-        (None, [0.0]),
-    ],
-)
-def test_a_failed_response_is_tried_again_so_often(code: str | None, delays_s: list[float]) -> None:
-    verdicts = [after_failed_response(code, attempt, NoChance()) for attempt in range(len(delays_s) + 1)]
-    assert verdicts == [*map(RetryIn, delays_s), GiveUp(failure_of_code(code))]
-
-
-@pytest.mark.parametrize("code", sorted(TERMINAL_CODES))
-def test_a_response_that_failed_for_the_account_is_not_tried_again(code: str) -> None:
-    assert after_failed_response(code, 0, NoChance()) == Terminal(failure_of_code(code))
 
 
 codes = st.one_of(st.none(), st.integers(1000, 4999))
