@@ -92,7 +92,7 @@ class _Stage:
         return Outcome(
             report=self._record.report(ended_by, self._now),
             log=tuple(self._log),
-            events=tuple(self._service.events),
+            events=self._service.events,
             sessions=self._service.sessions,
             tolerance_ms=round(4 * self._one_way_s * 1000) + 1,  # a mark's way back, a clear's way there, and rounding
         )

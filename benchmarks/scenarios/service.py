@@ -20,26 +20,31 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service:
-    """All sessions of one call; they follow the script together.
-
-    Attributes: events, what passed between relay and model.
-    """
+    """All sessions of one call; they follow the script together."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.events: list[Said] = []
         self._scenario = scenario
         self._performance = Performance(scenario.script)
-        self._sessions: list[list[Said]] = []
+        self._attempts = 0
+        self._heard: list[tuple[int, Said]] = []  # in which session, and what
+
+    @property
+    def events(self) -> tuple[Said, ...]:
+        """What passed between relay and model."""
+        return tuple(said for _, said in self._heard)
 
     @property
     def sessions(self) -> tuple[tuple[Said, ...], ...]:
         """The events of each session that was opened."""
-        return tuple(tuple(events) for events in self._sessions if events)
+        opened: dict[int, list[Said]] = {}
+        for number, said in self._heard:
+            opened.setdefault(number, []).append(said)
+        return tuple(tuple(opened[number]) for number in sorted(opened))
 
     def attempt(self) -> Attempt:
         """One more session is asked for."""
-        number, scenario = len(self._sessions), self._scenario
-        self._sessions.append([])
+        number, scenario = self._attempts, self._scenario
+        self._attempts += 1
         faults = scenario.faults[number] if number < len(scenario.faults) else scenario.model.faults
         connect_s = scenario.connect_s[min(number, len(scenario.connect_s) - 1)]
         return Attempt(
@@ -55,13 +60,12 @@ class Service:
             performance=self._performance,
             faults=faults,
             incidents=tuple(_incident(one) for one in self._scenario.breaks if one.session == number),
-            observer=partial(self._observe, self._sessions[number]),
+            observer=partial(self._observe, number),
             wall_clock=_the_day,
         )
 
-    def _observe(self, session: list[Said], _at: float, direction: str, event: Json) -> None:
-        session.append((direction, event))
-        self.events.append((direction, event))
+    def _observe(self, number: int, _at: float, direction: str, event: Json) -> None:
+        self._heard.append((number, (direction, event)))
 
 
 def _incident(one: Break) -> Incident:

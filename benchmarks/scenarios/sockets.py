@@ -42,7 +42,7 @@ async def play(scenario: Scenario) -> Outcome:
     return Outcome(
         report=report,
         log=tuple(kept.events),
-        events=tuple(service.events),
+        events=service.events,
         sessions=service.sessions,
         tolerance_ms=TOLERANCE_MS,
     )
