@@ -113,8 +113,7 @@ class AgentVoice:
             case realtime.ResponseDone(response=response) if response.id in self.active:
                 self._response_ends(response)
             case twilio.Mark(mark=body):
-                is_news = log.MarkEchoed(name=body.name) in given
-                assert is_news == (body.name in dict(self.pending)), "each echo counts once, unless it was cleared"
+                self._is_echoed(body.name, is_news=log.MarkEchoed(name=body.name) in given)
 
     def _plays_ours(self, item_id: str, audio: bytes) -> None:
         if audio:
@@ -242,6 +241,16 @@ class AgentVoice:
         self._confirmed = self._sent
         self._are_confirmed()
         self.pending.clear()
+
+    def _is_echoed(self, name: str, *, is_news: bool) -> None:
+        """Each echo counts once, unless it was cleared; or confirms nothing, after an interruption of silence."""
+        is_pending = name in dict(self.pending)
+        if is_news or not is_pending:
+            assert is_news == is_pending
+            return
+        assert dict(self.pending)[name] == self._confirmed, "each echo counts once"
+        assert not self.parts
+        self.pending = [(other, at) for other, at in self.pending if other != name]
 
     def _mark_echoed(self, name: str) -> None:
         """A mark confirms all before it; the parts that are over and confirmed whole are settled."""
