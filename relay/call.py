@@ -105,13 +105,19 @@ class Call:
         if self._is_over:
             return []
         commands: list[Command] = []
-        if self._link.has_replacement and not self._dialogue.is_busy and self._dialogue.is_answered:
+        if self._link.has_replacement and self._may_switch:
             commands = [*self._carry_out(self._dialogue.lost(now), now), *self._switch(now)]
         if self._leaving is not None and self._dialogue.is_said:
             return [*commands, *self._end(self._leaving.reason, now)]
         self._dialogue.observe(now)
         self._others_due_at = min(self._start_due_at, self._leave_by, self._link.deadline, self._dialogue.deadline)
         return commands
+
+    @property
+    def _may_switch(self) -> bool:
+        """Nobody speaks or is about to; or nobody can, because the session in use was lost and is not there again."""
+        is_quiet = not self._dialogue.is_busy and self._dialogue.is_answered
+        return is_quiet or not self._link.is_configured("in_use")
 
     def _decide(self, event: Event, now: float) -> list[Decided]:
         match event:
@@ -317,12 +323,13 @@ class Call:
 
     def _give_up(self, reason: EndReason, now: float) -> list[Decided]:
         """No model can be had: say so in a voice that needs none, and let Twilio go on behind the stream."""
+        dropped: list[Decided] = [DropUpstream(beside=True)] if self._link.has_beside else []
         self._link.close()
         if not self._persona.apology_audio:
-            return [*self._end(reason, now)]
+            return [*dropped, *self._end(reason, now)]
         sorry = self._floor.play(APOLOGY_ITEM_ID, self._persona.apology_audio, now)
         lasts_s = mulaw.duration_ms(len(self._persona.apology_audio)) / 1000
-        return [*sorry, Leave(reason, within_s=lasts_s + APOLOGY_SLACK_S)]
+        return [*dropped, *sorry, Leave(reason, within_s=lasts_s + APOLOGY_SLACK_S)]
 
     def _told_beside(self, event: FromOpenAI, now: float) -> list[Decided]:
         """Of the session that is being made ready only its beginning and its end matter."""

@@ -72,6 +72,11 @@ class Link:
         due_at = (session.due_at for session in self._sessions.values())
         return min(self._reopen_at, self._replace_at, *due_at)
 
+    @property
+    def has_beside(self) -> bool:
+        """A session is there beside the one in use, or on its way."""
+        return "beside" in self._sessions
+
     def is_configured(self, place: Place) -> bool:
         """There is a session, and our settings are in force."""
         return place in self._sessions and self._sessions[place].is_ready

@@ -3,7 +3,7 @@
 import msgspec
 
 from relay.bargein import BargeInPolicy
-from relay.events import OpenUpstream, SwitchUpstream
+from relay.events import DropUpstream, OpenUpstream, SwitchUpstream
 from relay.link import REPLACE_AFTER_S
 from relay.log import AgentHeard, BargedIn
 from relay.patience import Limits
@@ -54,3 +54,19 @@ def test_a_session_that_is_gone_is_not_told_how_much_was_heard_of_what_it_was_re
     given = story.passes(0.3)  # the caller has spoken for long enough, and nobody can be told what that cut off
     assert story.logged(BargedIn)
     assert wire.to_openai(given) == []
+
+
+def test_a_session_that_was_being_made_ready_is_taken_as_soon_as_it_is_when_the_one_in_use_is_lost() -> None:
+    story = ready()
+    story.passes(REPLACE_AFTER_S)
+    story.loses_openai()
+    story.beside(wire.session_created())
+    assert SwitchUpstream() in story.beside(wire.session_updated())
+
+
+def test_when_no_model_can_be_had_the_session_beside_is_given_up_too() -> None:
+    story = ready(msgspec.structs.replace(wire.PERSONA, apology_audio=wire.voice(1000)))
+    story.passes(REPLACE_AFTER_S)
+    assert DropUpstream(beside=True) in story.openai(wire.error("insufficient_quota"))
+    assert story.hang_up is None
+    assert story.passes(1.1)[-1] == story.hang_up
