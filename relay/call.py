@@ -18,7 +18,7 @@ from proto import mulaw, realtime, twilio
 from relay import log
 from relay.arbiter import Reconnect, Terminal
 from relay.caller_audio import CallerAudio
-from relay.dialogue import Decided, Dialogue, Leave
+from relay.dialogue import Decided, Dialogue, Leave, Silent
 from relay.events import (
     Abort,
     Beside,
@@ -40,7 +40,7 @@ from relay.events import (
 from relay.link import Link, Place
 from relay.patience import End
 from relay.persona import Persona
-from relay.realtime_model import ends_session, is_benign, takes_our_audio
+from relay.realtime_model import answers_probe, ends_session, is_benign, takes_our_audio
 from relay.retry import Failure, RetryIn, failure_of_close, failure_of_code
 from relay.retry import Terminal as NoRetry
 from relay.tools import ToolOffer
@@ -95,6 +95,7 @@ class Call:
             return self._caller_frame(event, now)
         if isinstance(event, realtime.ServerEvent):
             self._dialogue.seen(now)
+            self._caller.session_lives()
             if isinstance(event, realtime.AudioDelta) and not self._floor.is_paced:
                 return self._agent_audio(event, now)  # the response was known before: nobody is busier than they were
         commands = self._carry_out(self._decide(event, now), now)
@@ -146,6 +147,8 @@ class Call:
             case realtime.ResponseCreated(response=response):
                 return self._dialogue.response_created(response, now)
             case realtime.ResponseDone(response=response):
+                if response.status == "completed":
+                    self._link.answered()
                 done = self._dialogue.response_done(response, now)
                 return [*self._unusable.ignore("openai", "repeated_done")] if done is None else done
             case realtime.ItemAdded():
@@ -205,7 +208,10 @@ class Call:
                 case End(reason=reason):
                     return [*commands, *self._end(reason, now)]
                 case Reconnect():
-                    failed = self._session_failed("in_use", Failure(kind="silent"), "it does not answer", now)
+                    failed = self._session_failed("in_use", Failure(kind="mute"), "it does not answer", now)
+                    return [*commands, *self._carry_out(failed, now)]
+                case Silent():
+                    failed = self._session_failed("in_use", Failure(kind="silent"), "no sign of life", now)
                     return [*commands, *self._carry_out(failed, now)]
                 case Terminal(code=code):
                     failed = self._session_failed("in_use", failure_of_code(code), f"no response: {code}", now)
@@ -349,6 +355,8 @@ class Call:
 
     def _switch(self, now: float) -> list[Command]:
         """Make-before-break: in one step, so that no frame of the caller falls between the two sessions."""
+        if self._link.is_configured("in_use"):
+            self._caller.session_lives()  # it would have said so if it had heard anything
         self._link.switched(now)
         retold: list[Command] = [ToBeside(item) for item in self._dialogue.retold()]
         audio = self._caller.release()
@@ -422,6 +430,9 @@ class Call:
     # What cannot be used.
 
     def _error_reported(self, place: Place, error: realtime.ErrorDetail, now: float) -> list[Decided]:
+        if answers_probe(error):
+            self._dialogue.probe_answered()
+            return []
         benign = is_benign(error)
         told = log.ErrorReceived(code=error.code, param=error.param, benign=benign)
         failure = None if benign else ends_session(error, is_configured=self._link.is_configured(place))

@@ -3,8 +3,9 @@
 Pure. Server VAD runs on appended audio, not on the clock: what is never appended is never heard, and silence that is
 never appended never ends a turn. Some carriers send nothing during silence, so the silence is put back here.
 
-A session takes with it what it heard and did not answer. So the last half second, and all of a turn that is not
-answered yet, stays here until it is: the session that takes over hears it again.
+A session takes with it what it heard and did not answer. So all of a turn that is not answered yet stays here until it
+is, and of everything else the last half second before the session's last sign of life, and what came after it: whether
+that was heard nobody knows. The session that takes over hears it again.
 """
 
 from collections import deque
@@ -13,6 +14,7 @@ from math import inf
 from proto import mulaw, twilio
 
 MAX_HELD_BYTES = 10_000 * mulaw.BYTES_PER_MS
+MAX_UNCONFIRMED_BYTES = 6_000 * mulaw.BYTES_PER_MS  # a dead session is found within 5 s
 LEAD_IN_BYTES = 500 * mulaw.BYTES_PER_MS  # VAD tells of speech after it began; it begins to listen that long before
 MAX_GAP_MS = 10_000
 STALLED_AFTER_S = 0.750  # no frame for so long while the caller speaks: close the turn for VAD
@@ -61,7 +63,12 @@ class CallerAudio:
     def answered(self) -> None:
         """The agent has begun to answer what the caller said."""
         self._is_answered = not self._is_speaking
-        self._forget_old()  # now: some carriers send no frame that would see to it before the session is lost
+        self.session_lives()
+
+    def session_lives(self) -> None:
+        """OpenAI said something: it has heard all but the last of what was appended."""
+        if self._is_answered and not self._is_holding:
+            self._forget_beyond(LEAD_IN_BYTES)
 
     def frame(self, body: twilio.MediaBody, now: float) -> bytes:
         """One frame arrived; give what is to be appended for it: silence for a gap before it, then its own bytes."""
@@ -104,10 +111,9 @@ class CallerAudio:
     def _keep(self, audio: bytes) -> None:
         self._kept.append(audio)
         self._kept_bytes += len(audio)
-        self._forget_old()
+        self._forget_beyond(MAX_HELD_BYTES if self._is_holding or not self._is_answered else MAX_UNCONFIRMED_BYTES)
 
-    def _forget_old(self) -> None:
-        limit_bytes = MAX_HELD_BYTES if self._is_holding or not self._is_answered else LEAD_IN_BYTES
+    def _forget_beyond(self, limit_bytes: int) -> None:
         while self._kept_bytes > limit_bytes:
             oldest = self._kept.popleft()
             self._kept_bytes -= len(oldest)

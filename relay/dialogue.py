@@ -24,7 +24,7 @@ from relay.persona import Persona
 from relay.realtime_model import RealtimeModel
 from relay.tool_runs import Cancel, EndCall, Filler, Output, Reply, Run, ToolDecision, ToolRuns
 from relay.tools import ToolOffer, ToolReport
-from relay.vigil import Vigil
+from relay.vigil import Verdict, Vigil
 
 GREETING_ITEM_ID = "greeting"  # of the one that we play ourselves
 LEAVE_WITHIN_S = 15.0  # from the decision to end the call, for the goodbye
@@ -41,7 +41,11 @@ class Leave(msgspec.Struct, frozen=True):
     within_s: float = LEAVE_WITHIN_S
 
 
-Outcome = Reconnect | Terminal | Leave | End
+class Silent(msgspec.Struct, frozen=True):
+    """The session shows no sign of life."""
+
+
+Outcome = Reconnect | Silent | Terminal | Leave | End
 Decided = Command | Outcome
 
 
@@ -123,7 +127,7 @@ class Dialogue:
             rulings = self._arbiter.ask("resume", self.model.resuming(), now)
         self._is_cut_off = False
         rulings += self._arbiter.opened(now, hears_caller_again=bool(self._unanswered))
-        return self._ruled(rulings, now)
+        return [*self._ruled(rulings, now), *self._watched(self._vigil.opened(now))]
 
     def retold(self) -> list[realtime.CreateItem]:
         """What a new session must be told before anything else. It counts as told."""
@@ -134,7 +138,7 @@ class Dialogue:
     def lost(self, now: float) -> list[Decided]:
         """The session is gone. What was heard stays true; what was asked for is asked again."""
         self._is_open = self._caller_speaks = False
-        self._vigil.caller_stopped()
+        self._vigil.lost()
         self._is_cut_off = bool(self.floor.responses.speaking)
         self._answer_id = ""
         self._conversation.session_lost()
@@ -204,6 +208,10 @@ class Dialogue:
             self._answered_by(event.response_id)
         return self._done(self._tools.output_item_done(event, now), now)
 
+    def probe_answered(self) -> None:
+        """The session was asked whether it lives, and does."""
+        self._vigil.answered()
+
     def refused(self, error: realtime.ErrorDetail, now: float) -> list[Decided]:
         """An error that does not end the session."""
         return self._ruled(self._arbiter.refused(error, now), now)
@@ -215,7 +223,6 @@ class Dialogue:
         self._caller_speaks, self._answer_id = True, ""
         self._unanswered = [*self._unanswered[-9:], item_id]
         self._patience.caller_active(now)
-        self._vigil.caller_started(now)
         floor = self.floor.speech_started(now)
         # The arbiter first: what the tools then ask for waits for the end of the caller's turn.
         dropped = self._ruled(self._arbiter.caller_started(), now)
@@ -229,7 +236,6 @@ class Dialogue:
     def speech_stopped(self, now: float) -> list[Decided]:
         """OpenAI found the end of the caller's turn."""
         self._caller_speaks = False
-        self._vigil.caller_stopped()
         self.floor.asked(now)
         return [*self.floor.speech_stopped(now), *self._ruled(self._arbiter.caller_stopped(now), now)]
 
@@ -271,15 +277,15 @@ class Dialogue:
             *self._done(self._tools.timeout(now, may_speak=not self._is_talking), now),
             *self._lost_patience(self._patience.timeout(now), now),
             *self._ruled(self._arbiter.timeout(now), now),
-            *self._watched(now),
+            *self._watched(self._vigil.timeout(now)),
         ]
 
-    def _watched(self, now: float) -> list[Decided]:
-        match self._vigil.timeout(now):
+    def _watched(self, verdict: Verdict) -> list[Decided]:
+        match verdict:
             case "ask":
                 return [self.model.probe()]
             case "lost":
-                return [Reconnect()]
+                return [Silent()]
             case "nothing":
                 return []
 

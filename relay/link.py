@@ -109,6 +109,10 @@ class Link:
             self._replace_at = inf if "beside" in self._sessions else now + REPLACE_AFTER_S
         return ready
 
+    def answered(self) -> None:
+        """The session in use has made a whole response."""
+        self._retry.answered()
+
     def failed(self, failure: Failure, now: float) -> Verdict:
         """The session in use could not be had, or was lost: what to do. `RetryIn` is seen to by `timeout`."""
         self._sessions.pop("in_use", None)

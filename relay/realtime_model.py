@@ -30,7 +30,7 @@ BENIGN_ERROR_CODES = frozenset(
 # A truncate, cancel or delete that was refused says no more, whatever its code; a seed that was, is missed in the
 # model's memory, and no reason to end its session.
 _BENIGN_PURPOSES = ("truncate-", "cancel-", "delete-", "seed-", "output-", "keypad-")
-
+_PROBE = "probe"
 
 NO_ITEM_ID = "none"
 _ASIDE = realtime.ResponseConfig(tool_choice="none")
@@ -90,7 +90,7 @@ class RealtimeModel:
 
     def probe(self) -> realtime.DeleteItem:
         """A request that changes nothing, for the refusal is a sign of life: there is no such item."""
-        return realtime.DeleteItem(self.event_id("delete"), NO_ITEM_ID)
+        return realtime.DeleteItem(self.event_id(_PROBE), NO_ITEM_ID)
 
     # What a response of ours is to say.
 
@@ -123,6 +123,11 @@ class RealtimeModel:
 def takes_our_audio(session: realtime.Session) -> bool:
     """Both directions are μ-law, as asked for: nothing else may be appended or played."""
     return session.audio.input.format.type == session.audio.output.format.type == "audio/pcmu"
+
+
+def answers_probe(error: realtime.ErrorDetail) -> bool:
+    """The refusal that a probe asks for."""
+    return (error.event_id or "").startswith(f"{_PROBE}-")
 
 
 def is_benign(error: realtime.ErrorDetail) -> bool:

@@ -59,10 +59,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one failure.
 
     kind: unreachable, no TCP, TLS or answer; untrusted, a certificate; refused, an HTTP status; silent, connected but
-    no session or no sign of life in time; lost, an open session ended. The rest is None where it was not said.
+    no session or no sign of life in time; mute, a session that makes no responses; lost, an open session ended. The
+    rest is None where it was not said.
     """
 
-    kind: Literal["unreachable", "untrusted", "refused", "silent", "lost"]
+    kind: Literal["unreachable", "untrusted", "refused", "silent", "mute", "lost"]
     status: int | None = None
     close_code: int | None = None
     error_code: str | None = None
@@ -117,7 +118,7 @@ class Retry:
     """The failures of one connection that somebody wants to have, and what to do about each.
 
     A *trouble* begins with a failure and is over once a connection has held for SETTLED_AFTER_S: one that opens and
-    drops at once does not start afresh.
+    drops at once does not start afresh. If a session in it was mute, holding is not enough: one must answer.
 
     Args: random, for the jitter; budget_s, from a trouble's beginning to its last attempt; longest_s, of one delay.
     """
@@ -126,14 +127,16 @@ class Retry:
         self._random, self._budget_s, self._longest_s = random, budget_s, longest_s
         self._began_at: float | None = None  # the trouble
         self._up_since = inf
+        self._owes_answer = False  # a session of this trouble was mute, and none has answered since
         self._delays = 0  # backed off so often
         self.failures = 0  # of this trouble
 
     def failed(self, failure: Failure, now: float) -> Verdict:
         """What to do about it. now: monotonic s."""
-        if self._began_at is None or now - self._up_since >= SETTLED_AFTER_S:
+        if self._began_at is None or self._has_settled(now):
             self._began_at, self._delays, self.failures = now, 0, 0
         self._up_since = inf
+        self._owes_answer |= failure.kind == "mute"
         self.failures += 1
         if _is_terminal(failure):
             return Terminal(failure)
@@ -144,9 +147,16 @@ class Retry:
         """The connection is open and configured."""
         self._up_since = now
 
+    def answered(self) -> None:
+        """The session does what it is there for."""
+        self._owes_answer = False
+
     def left_s(self, now: float) -> float:
         """How long the next attempt may take, for whoever has to bound it."""
         return self._budget_s if self._began_at is None else max(0.0, self._began_at + self._budget_s - now)
+
+    def _has_settled(self, now: float) -> bool:
+        return not self._owes_answer and now - self._up_since >= SETTLED_AFTER_S
 
     def _delay_s(self, failure: Failure) -> float:
         if self.failures == 1 and _is_drop(failure):

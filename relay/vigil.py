@@ -1,47 +1,67 @@
-"""Whether a session still listens: while the caller speaks OpenAI says nothing, and a dead session says nothing either.
+"""Whether the session in use still lives: a session that waits says nothing, and a dead one says nothing either.
 
-Pure. A long turn of the caller's must not be taken for a stall, so the session is asked something that changes nothing
-and must be answered. Early enough that all of an ordinary turn is still there for the session that takes over.
+Pure. After a few seconds without a word from OpenAI, whoever speaks meanwhile, the session is asked something that
+changes nothing and must be refused. Early enough that all the caller said since its last sign of life is still there
+for the session that takes over.
+
+A service that has never refused the question may not know it: its sessions are asked on, and not taken for lost. So
+that this is known early, the first session is asked as soon as it is open.
 """
 
 from math import inf
 from typing import Literal
 
-QUIET_FOR_S = 5.0  # while the caller speaks, until the session is asked
+QUIET_FOR_S = 3.0  # without an event, until the session is asked
 ANSWERED_WITHIN_S = 2.0  # 0.1 s is usual
+
+Verdict = Literal["nothing", "ask", "lost"]
 
 
 class Vigil:
-    """Of one session after the other. `now` in monotonic seconds."""
+    """Of one session after the other. `now` in monotonic seconds.
+
+    Attributes: deadline, when `timeout` is due.
+    """
 
     def __init__(self) -> None:
-        self._quiet_since = inf  # inf unless the caller speaks
-        self._asked_at = inf
+        self.deadline = inf  # while no session is watched
+        self._is_asked = False
+        self._is_understood = False  # the question was answered before, in this session or an earlier one
 
-    @property
-    def deadline(self) -> float:
-        """When `timeout` is due."""
-        return min(self._quiet_since + QUIET_FOR_S, self._asked_at + ANSWERED_WITHIN_S)
+    def opened(self, now: float) -> Verdict:
+        """A session is configured: watch it."""
+        if self._is_understood:
+            return self._wait(now)
+        return self._ask(now)
 
-    def caller_started(self, now: float) -> None:
-        """OpenAI hears the caller speak."""
-        self._quiet_since, self._asked_at = now, inf
-
-    def caller_stopped(self) -> None:
-        """OpenAI heard the caller's turn end, or the session is gone."""
-        self._quiet_since = self._asked_at = inf
+    def lost(self) -> None:
+        """The session is gone."""
+        self.deadline = inf
 
     def seen(self, now: float) -> None:
         """OpenAI said something."""
-        if self._quiet_since < inf or self._asked_at < inf:
-            self._quiet_since, self._asked_at = now, inf
+        if self.deadline < inf:
+            self._wait(now)
 
-    def timeout(self, now: float) -> Literal["nothing", "ask", "lost"]:
+    def answered(self) -> None:
+        """What it said was the answer to our question."""
+        self._is_understood = True
+
+    def timeout(self, now: float) -> Verdict:
         """`deadline` may have passed: ask the session for a sign of life, or take it for lost."""
-        if now >= self._asked_at + ANSWERED_WITHIN_S:
-            self.caller_stopped()
-            return "lost"
-        if now >= self._quiet_since + QUIET_FOR_S:
-            self._quiet_since, self._asked_at = inf, now
-            return "ask"
+        if now < self.deadline:
+            return "nothing"
+        if not self._is_asked:
+            return self._ask(now)
+        if not self._is_understood:
+            return self._wait(now)
+        self.lost()
+        return "lost"
+
+    def _ask(self, now: float) -> Verdict:
+        self.deadline, self._is_asked = now + ANSWERED_WITHIN_S, True
+        return "ask"
+
+    def _wait(self, now: float) -> Verdict:
+        self.deadline, self._is_asked = now + QUIET_FOR_S, False
         return "nothing"

@@ -32,7 +32,7 @@ async def test_a_conversation_is_heard_as_it_was_meant(autojump_clock: MockClock
     assert [event.words for event in outcome.of(CallerTranscribed)] == list(written)
     assert [event.words for event in outcome.of(AgentHeard)] == [each.transcript for each in spoken]
     assert all(event.heard_ms == event.generated_ms for event in outcome.of(AgentHeard))
-    assert (truncated_at(outcome), outcome.said("server", "error"), report.clears) == ([], [], 0)
+    assert (truncated_at(outcome), outcome.refusals, report.clears) == ([], [], 0)
     assert report.marks_sent == report.marks_echoed > 0
 
 
@@ -52,7 +52,7 @@ async def test_an_interruption_cuts_the_voice_and_the_models_memory_at_the_same_
     assert (report.ended_by, report.warnings, report.clears) == ("caller", (), 1)
     [barge_in] = outcome.of(BargedIn)
     assert truncated_at(outcome) == [barge_in.heard_ms]
-    assert outcome.said("server", "error") == []
+    assert outcome.refusals == []
     # In memory there is no delay: what the model is told was heard is what was heard, to the millisecond.
     assert menu[: barge_in.heard_ms * 8] in report.heard_track
     assert menu[: (barge_in.heard_ms + 1) * 8] not in report.heard_track
@@ -64,4 +64,4 @@ async def test_a_caller_who_hangs_up_at_once_leaves_a_clean_house(autojump_clock
     outcome = await memory.play(Scenario(name="wrong_number", story="A wrong number.", hangs_up_ms=0, expect=()))
     assert outcome.report.ended_by == "caller"
     assert [event.reason for event in outcome.of(CallEnded)] == ["caller_hung_up"]
-    assert outcome.said("server", "error") == []
+    assert outcome.refusals == []

@@ -58,8 +58,7 @@ def cut(*names: str) -> Expectation:
         untold = [event.heard_ms for event in outcome.of(BargedIn) if event.heard_ms not in told]
         if untold:
             return f"the model was not told of {untold} ms"
-        refused = [event["error"]["code"] for event in outcome.said("server", "error")]
-        return f"the model refused: {refused}" if refused else None
+        return f"the model refused: {outcome.refusals}" if outcome.refusals else None
 
     return Expectation(f"cut where it was heard: {', '.join(names)}", check)
 

@@ -70,6 +70,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """The events of one type that one side sent."""
         return [event for sender, event in self.events if sender == direction and event["type"] == kind]
 
+    @property
+    def refusals(self) -> list[str]:
+        """The codes of the errors that the model answered with, but for those that were asked for as a sign of life."""
+        errors = [event["error"] for event in self.said("server", "error")]
+        return [error["code"] for error in errors if not str(error["event_id"]).startswith("probe-")]
+
 
 class Expectation(msgspec.Struct, frozen=True):
     """says: what must be true, in words; check: None when it is, else what was found instead."""

@@ -36,6 +36,7 @@ class FakePeer:
         self._speaking = trio.Lock()  # several tasks speak for one peer
         self.received: list[Message] = []
         self.pings = 0
+        self.probes: list[Message] = []  # requests of the relay for a sign of life, kept apart and not refused
         self.answers_pings = True
         self.answers_close = True
         self.closed: Closed | None = None  # the relay's close frame
@@ -127,6 +128,9 @@ class FakePeer:
             await self.send_bytes(replies)
 
     def _take_message(self, message: Message) -> None:
+        if message.get("type") and wire.is_probe(message):
+            self.probes.append(message)
+            return
         self.received.append(message)
         self.act_on(message)
         self._inbox.send_nowait(message)

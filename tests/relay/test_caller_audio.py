@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from proto import mulaw
 from proto.twilio import MediaBody
-from relay.caller_audio import MAX_GAP_MS, MAX_HELD_BYTES, STALL_SILENCE_MS, STALLED_AFTER_S, CallerAudio
+from relay.caller_audio import (
+    MAX_GAP_MS,
+    MAX_HELD_BYTES,
+    MAX_UNCONFIRMED_BYTES,
+    STALL_SILENCE_MS,
+    STALLED_AFTER_S,
+    CallerAudio,
+)
 
 FRAME = b"\x55" * 160
 
@@ -79,20 +86,33 @@ def numbered(count: int) -> list[bytes]:
     return [bytes([n % 251]) * 160 for n in range(count)]
 
 
-def test_a_session_that_takes_over_hears_the_last_half_second_again() -> None:
+def test_a_session_that_takes_over_hears_the_last_half_second_before_the_last_sign_of_life_again() -> None:
     caller, frames = listening(), numbered(100)
+    for number, audio in enumerate(frames):
+        if number == 60:
+            caller.session_lives()
+        caller.frame(frame_at(None, audio), 0.0)
+    assert caller.release() == b"".join(frames[35:])
+
+
+def test_without_a_sign_of_life_no_more_is_heard_again_than_a_dead_session_can_have_missed() -> None:
+    caller, frames = listening(), numbered(500)
     for audio in frames:
         caller.frame(frame_at(None, audio), 0.0)
-    assert caller.release() == b"".join(frames[-25:])
+    assert caller.release() == b"".join(frames[-MAX_UNCONFIRMED_BYTES // mulaw.FRAME_BYTES :])
+    assert caller.dropped_bytes == 0
 
 
 def test_a_turn_that_was_not_answered_is_heard_again_whole() -> None:
     caller, frames = listening(), numbered(200)
     for number, audio in enumerate(frames):
         if number == 50:
+            caller.session_lives()
             caller.speech_started()
         if number == 150:
             caller.speech_stopped()
+        if number == 160:
+            caller.session_lives()  # but has not answered
         caller.frame(frame_at(None, audio), 0.0)
     caller.hold()
     caller.frame(frame_at(None, FRAME), 0.0)
@@ -107,7 +127,7 @@ def test_what_was_answered_is_not_said_again() -> None:
             caller.speech_stopped()
             caller.answered()
         caller.frame(frame_at(None, audio), 0.0)
-    assert caller.release() == b"".join(frames[-25:])
+    assert caller.release() == b"".join(frames[75:])
 
 
 def test_an_answer_to_an_earlier_turn_does_not_answer_the_one_being_spoken() -> None:

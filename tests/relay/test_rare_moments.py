@@ -3,7 +3,7 @@
 import msgspec
 
 from relay.bargein import BargeInPolicy
-from relay.events import DropUpstream, OpenUpstream, SwitchUpstream
+from relay.events import DropUpstream, HangUp, OpenUpstream, SwitchUpstream
 from relay.link import REPLACE_AFTER_S
 from relay.log import AgentHeard, BargedIn
 from relay.patience import Limits
@@ -62,6 +62,21 @@ def test_a_session_that_was_being_made_ready_is_taken_as_soon_as_it_is_when_the_
     story.loses_openai()
     story.beside(wire.session_created())
     assert SwitchUpstream() in story.beside(wire.session_updated())
+
+
+def test_a_service_that_opens_sessions_but_answers_in_none_is_given_up_with_an_apology() -> None:
+    greeted = msgspec.structs.replace(wire.PERSONA, greeting="Hello.", apology_audio=wire.voice(1000))
+    story = ready(greeted)
+    opened = 1
+    for _ in range(60):
+        story.passes(0.5)
+        if story.commands.count(OpenUpstream()) > opened and story.hang_up is None:
+            opened += 1
+            story.openai(wire.session_created(), wire.session_updated(), wire.speech_started(), wire.speech_stopped())
+    assert wire.voice(1000) in wire.played(wire.to_twilio(story.commands))
+    assert story.hang_up == HangUp("openai_unreachable")
+    assert story.now - 100.0 <= 31.0
+    assert opened <= 4
 
 
 def test_when_no_model_can_be_had_the_session_beside_is_given_up_too() -> None:

@@ -175,7 +175,7 @@ def test_a_failure_reads_as_a_line_of_a_log(failure: Failure, words: str) -> Non
 codes = st.one_of(st.none(), st.integers(1000, 4999))
 failures = st.builds(
     Failure,
-    kind=st.sampled_from(["unreachable", "untrusted", "refused", "silent", "lost"]),
+    kind=st.sampled_from(["unreachable", "untrusted", "refused", "silent", "mute", "lost"]),
     status=st.one_of(st.none(), st.integers(300, 599)),
     close_code=codes,
     error_code=st.one_of(st.none(), st.sampled_from(["session_expired", "server_error", *sorted(TERMINAL_CODES)])),
@@ -198,6 +198,24 @@ def test_no_retry_is_beyond_the_budget_or_before_its_time(story: Story, seed: in
             assert 0 <= verdict.delay_s <= retry.left_s(now) + 1e-9
             is_drop = failure.error_code == "session_expired" or failure.close_code in (1000, 1001)
             assert is_drop or verdict.delay_s >= max(failure.retry_after_s or 0.0, 0.375)
+
+
+MUTE = Failure(kind="mute")
+
+
+def test_a_session_that_opens_again_and_again_but_never_answers_is_given_up() -> None:
+    retry = Retry(NoChance(), budget_s=8.0)
+    assert isinstance(retry.failed(MUTE, 100.0), RetryIn)
+    retry.succeeded(100.6)
+    assert retry.failed(MUTE, 100.6 + SETTLED_AFTER_S + 3.0) == GiveUp(MUTE)
+
+
+def test_once_a_session_has_answered_its_trouble_is_over() -> None:
+    retry = Retry(NoChance(), budget_s=8.0)
+    retry.failed(MUTE, 100.0)
+    retry.succeeded(100.6)
+    retry.answered()
+    assert isinstance(retry.failed(MUTE, 100.6 + SETTLED_AFTER_S + 3.0), RetryIn)
 
 
 @given(story=stories, seed=st.integers(0, 1000))

@@ -207,7 +207,19 @@ def to_twilio(commands: list[Command]) -> list[Message]:
 
 
 def to_openai(commands: list[Command]) -> list[Message]:
-    return [written(command) for command in commands if isinstance(command, realtime.Outbound)]
+    """What is said to the model; whether it lives is asked of the service."""
+    said = [written(command) for command in commands if isinstance(command, realtime.Outbound)]
+    return [message for message in said if not is_probe(message)]
+
+
+def is_probe(message: Message) -> bool:
+    """It asks for a sign of life."""
+    return str(message.get("event_id")).startswith("probe-")
+
+
+def probe_refused(probe: Message) -> Message:
+    """The sign of life."""
+    return error("item_delete_invalid_item_id", event_id=probe["event_id"], param="item_id")
 
 
 def to_beside(commands: list[Command]) -> list[Message]:

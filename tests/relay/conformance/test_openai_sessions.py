@@ -371,4 +371,6 @@ def test_point_35_a_caller_who_says_nothing_is_no_fault_of_the_service() -> None
     story = ready()
     for _ in range(60):
         story.twilio(*[wire.frame()] * 50)
-        assert story.passes(1.0) == []
+        assert wire.to_openai(story.passes(1.0)) == []
+    assert story.hang_up is None
+    assert DropUpstream() not in story.commands
