@@ -178,6 +178,10 @@ class Playout:
         self._pending.clear()
         return self._settle_heard()
 
+    def is_settled(self, key: Key) -> bool:
+        """It was heard to its end, and nothing that comes of it later counts."""
+        return key in self._settled
+
     def unsettled(self) -> list[Heard]:
         """The parts that were not heard to their end yet, in stream order, as if all that was sent were heard."""
         return _heard_of(self._segments, Reach(self._sent, self._sent, self._sent))

@@ -113,7 +113,8 @@ class AgentVoice:
         """What was heard of each part, in the order they were said, now that all else is thrown away."""
         heard = self._playout.interrupt(now)
         never_sent = {} if self._pacer is None else self._pacer.clear()
-        return _with_unsent(heard, never_sent) if never_sent else heard
+        unheard = {key: nbytes for key, nbytes in never_sent.items() if not self._playout.is_settled(key)}
+        return _with_unsent(heard, unheard) if unheard else heard
 
     def _say(self, key: Key, audio: bytes, now: float) -> list[Command]:
         was_idle = not self._playout.is_sounding

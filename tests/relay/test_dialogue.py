@@ -535,6 +535,18 @@ def test_a_voice_on_the_line_holds_the_agent_before_openai_has_heard_it_and_spee
     assert wire.played(wire.to_twilio(held)) != wire.voice(4000)
 
 
+def test_what_comes_of_a_part_that_was_heard_to_its_end_does_not_unsay_it() -> None:
+    story = ready(PACED)
+    story.openai(wire.response_created(), wire.audio_delta(ms=200), wire.audio_done())
+    hears(story, 1000, QUIET)  # it has sounded
+    story.openai(wire.audio_delta("item_2", ms=4000), wire.audio_delta("item_1", ms=400))
+    hears(story, 500, QUIET)
+    story.openai(wire.speech_started())
+    assert [(part.item_id, part.was_cut) for part in story.logged(AgentHeard)] == [("item_1", False), ("item_2", True)]
+    truncates = [said["item_id"] for said in wire.to_openai(story.commands) if said["type"].endswith("truncate")]
+    assert truncates == ["item_2"]
+
+
 def test_a_noise_that_openai_does_not_take_for_speech_costs_a_pause_and_no_word() -> None:
     story = speaking_paced()
     hears(story, 100, LOUD)
