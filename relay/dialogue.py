@@ -168,7 +168,8 @@ class Dialogue:
         self.floor.response_created(response, is_greeting=purpose_of(response) == "greeting")
         if not self._caller_speaks:
             self._answer_id = response.id
-        return self._ruled(self._arbiter.created(response, now), now)
+        ruled = self._ruled(self._arbiter.created(response, now), now)
+        return [*ruled, *self._done(self._tools.response_created(response.id), now)]
 
     def response_done(self, response: realtime.Response, now: float) -> list[Decided] | None:
         """The model has generated all of it. None when that is not news."""

@@ -140,6 +140,12 @@ class ToolRuns:
             self._known.popitem(last=False)
         return self._called(event.response_id, item.call_id, item.name or "", item.arguments or "", now)
 
+    def response_created(self, response_id: str) -> list[ToolDecision]:
+        """A response begins. There is one at a time, so every other is over, even if its end is never told."""
+        for other_id, batch in self._batches.items():
+            batch.is_done |= other_id != response_id
+        return self._settle()
+
     def response_done(self, response_id: str, *, has_spoken: bool) -> list[ToolDecision]:
         """A response was generated to its end, however it ended. has_spoken: it came with audio."""
         batch = self._batches.get(response_id)

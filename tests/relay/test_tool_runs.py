@@ -65,6 +65,9 @@ class Story:
         events = [item_done(f"call_{n}", name, response_id) for n, name in enumerate(names, 1)]
         return self._told([one for event in events for one in self.runs.output_item_done(event, now)])
 
+    def begins(self, response_id: str) -> list[ToolDecision]:
+        return self._told(self.runs.response_created(response_id))
+
     def ends(self, response_id: str = "resp_1", *, has_spoken: bool = False) -> list[ToolDecision]:
         return self._told(self.runs.response_done(response_id, has_spoken=has_spoken))
 
@@ -378,6 +381,20 @@ def test_results_that_waited_only_for_the_end_of_their_response_wait_no_longer(s
     story.brings()
     assert story.is_lost() == [Reply()]
     assert story.ends() == []
+
+
+def test_results_wait_for_the_end_of_a_response_only_until_the_next_one_begins(story: Story) -> None:
+    story.calls("finish")
+    story.brings()
+    assert story.begins("resp_2") == [Reply()]
+    assert story.ends("resp_1") == []
+
+
+def test_a_response_that_begins_hurries_no_result_of_its_own(story: Story) -> None:
+    story.calls("finish")
+    story.brings()
+    assert story.begins("resp_1") == []
+    assert story.ends() == [Reply()]
 
 
 # What is logged
