@@ -204,7 +204,7 @@ class Call:
         for each in decided:
             match each:
                 case Leave():
-                    self._leaving, self._leave_by = each, now + each.within_s
+                    self._leave(each, now)
                 case End(reason=reason):
                     return [*commands, *self._end(reason, now)]
                 case Reconnect():
@@ -235,6 +235,11 @@ class Call:
         names = tuple(sorted(start.custom_parameters))
         started = log.CallStarted(stream_sid=start.stream_sid, parameters=names)
         return [started, *self._dialogue.begin(start.stream_sid, now), *self._link.open(now)]
+
+    def _leave(self, leave: Leave, now: float) -> None:
+        """End the call soon. Whoever was promised to take the caller over still does, unless somebody else is to."""
+        if self._leaving is None or leave.outcome or not self._leaving.outcome:
+            self._leaving, self._leave_by = leave, now + leave.within_s
 
     def _stop(self, event: twilio.Stop, now: float) -> list[Command]:
         if not self._is_ours(event):

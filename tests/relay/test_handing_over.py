@@ -6,6 +6,8 @@ from proto import twilio
 from relay.events import Timeout
 from relay.keypad import PAUSE_S, KeyPolicy
 from relay.log import CallEnded
+from relay.standard_tools import end_call
+from relay.tools import ToolBox
 from tests.relay import wire
 from tests.relay.story import Story, answering, ready
 
@@ -40,6 +42,16 @@ def test_the_agent_is_stopped_for_it() -> None:
     story = answering(5000, persona=WITH_STAFF)
     press_zero(story)
     assert any(isinstance(command, twilio.Clear) for command in story.commands)
+
+
+def test_a_goodbye_of_the_agents_does_not_take_it_back() -> None:
+    story = answering(5000, persona=WITH_STAFF, toolbox=ToolBox([end_call()]))
+    story.openai(wire.tool_called("end_call"))
+    press_zero(story)
+    story.tool_brings(call="call_1", then="end_call")
+    story.openai(wire.response_done(status="cancelled"))
+    story.passes(20.0)
+    assert endings(story) == [("agent_ended", "staff")]
 
 
 def test_a_word_from_the_caller_does_not_take_it_back() -> None:
