@@ -104,11 +104,19 @@ class AudioCommitted(ServerEvent, frozen=True, tag="input_audio_buffer.committed
     previous_item_id: str | None = None
 
 
+class TranscriptionUsage(Part, frozen=True):
+    """What writing down one turn cost: tokens, or seconds of audio, as the transcription model is priced."""
+
+    total_tokens: int = 0
+    seconds: float = 0.0
+
+
 class CallerTranscribed(ServerEvent, frozen=True, tag="conversation.item.input_audio_transcription.completed"):
     """What the caller said, written down by a separate model; may come at any time after the turn."""
 
     item_id: str
     transcript: str
+    usage: TranscriptionUsage | None = None
 
 
 class TranscriptionFailed(ServerEvent, frozen=True, tag="conversation.item.input_audio_transcription.failed"):

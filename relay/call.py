@@ -156,8 +156,8 @@ class Call:
                 return []
             case realtime.OutputItemDone():
                 return self._item_done(event, now)
-            case realtime.CallerTranscribed(item_id=item_id, transcript=words):
-                return [*self._dialogue.caller_transcribed(item_id, words)]
+            case realtime.CallerTranscribed():
+                return [*self._dialogue.caller_transcribed(event)]
             case realtime.TranscriptionFailed(item_id=item_id, error=error):
                 self._dialogue.not_transcribed(item_id)
                 return [log.ErrorReceived(code=error.code, param=error.param, benign=True)]
@@ -273,6 +273,8 @@ class Call:
             audio_ms_to_caller=mulaw.duration_ms(self._floor.bytes_sent),
             barge_ins=self._floor.barge_ins,
             total_tokens=self._dialogue.total_tokens,
+            transcription_tokens=self._dialogue.transcription_tokens,
+            transcription_s=self._dialogue.transcription_s,
             ignored=dict(self._unusable.counts),
             outcome=self._leaving.outcome if self._leaving is not None else "",
         )

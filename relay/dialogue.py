@@ -52,7 +52,8 @@ Decided = Command | Outcome
 class Dialogue:
     """What is said in one call. `now` in monotonic seconds.
 
-    Attributes: floor, the voices; model, how things are said to it; total_tokens, of all responses.
+    Attributes: floor, the voices; model, how things are said to it; total_tokens, of all responses;
+    transcription_tokens and transcription_s, of all turns of the caller that were written down.
     """
 
     def __init__(self, persona: Persona, offers: Sequence[ToolOffer], now: float) -> None:
@@ -72,7 +73,8 @@ class Dialogue:
         self._is_cut_off = False  # a session was lost in the middle of what it said
         self._items_made = 0  # by us
         self._last_output_id = ""
-        self.total_tokens = 0
+        self.total_tokens = self.transcription_tokens = 0
+        self.transcription_s = 0.0
 
     @property
     def deadline(self) -> float:
@@ -244,12 +246,15 @@ class Dialogue:
         """The caller's turn is an item of the conversation."""
         self._conversation.caller_committed(event.item_id, event.previous_item_id)
 
-    def caller_transcribed(self, item_id: str, words: str) -> list[Command]:
+    def caller_transcribed(self, event: realtime.CallerTranscribed) -> list[Command]:
         """What the caller said; blank for a turn that was silence."""
-        self._conversation.caller_words(item_id, words)
-        if not words.strip():
+        if event.usage is not None:
+            self.transcription_tokens += event.usage.total_tokens
+            self.transcription_s += event.usage.seconds
+        self._conversation.caller_words(event.item_id, event.transcript)
+        if not event.transcript.strip():
             return []
-        return [log.CallerTranscribed(item_id=item_id, words=words)]
+        return [log.CallerTranscribed(item_id=event.item_id, words=event.transcript)]
 
     def not_transcribed(self, item_id: str) -> None:
         """Nobody will know what the caller said there."""

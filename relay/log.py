@@ -222,7 +222,9 @@ class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
     frames_from_caller: int
     audio_ms_to_caller: int
     barge_ins: int
-    total_tokens: int
+    total_tokens: int  # of all responses
+    transcription_tokens: int = 0
+    transcription_s: float = 0.0  # of audio, where the transcription model is paid by time
     ignored: dict[str, int] = {}
     dropped_audio_frames: int = 0
     outcome: str = ""  # what is to become of the caller, as somebody decided during the call

@@ -56,6 +56,7 @@ from proto.realtime import (
     SpeechStopped,
     StatusDetails,
     TranscriptionFailed,
+    TranscriptionUsage,
     TruncateItem,
     Unhandled,
     UpdateSession,
@@ -222,7 +223,7 @@ TOLD: list[tuple[Json, Inbound]] = [
             "transcript": "Hello, where is my order?",
             "usage": {"type": "duration", "seconds": 3},
         },
-        CallerTranscribed("item_2", "Hello, where is my order?"),
+        CallerTranscribed("item_2", "Hello, where is my order?", TranscriptionUsage(seconds=3.0)),
     ),
     (
         {"type": "conversation.item.truncated", "item_id": "item_5", "content_index": 0, "audio_end_ms": 1240},

@@ -6,7 +6,7 @@ from relay.events import CancelTool, Command, DropUpstream, OpenUpstream, RunToo
 from relay.log import AskDropped, CallEnded, ResponseEnded, UpstreamReplaced
 from relay.tools import ToolBox
 from tests.relay import wire
-from tests.relay.story import Story, answering, asked, purposes, reopened
+from tests.relay.story import Story, answering, asked, purposes, ready, reopened
 from tests.relay.test_tools import tool
 from tests.relay.wire import Message
 
@@ -241,6 +241,18 @@ def test_point_26_every_response_is_counted_and_a_missing_usage_costs_nothing() 
         story.openai(wire.response_created(response), done, done)
     story.twilio(wire.stop())
     assert [event.total_tokens for event in story.logged(CallEnded)] == [200]
+
+
+def test_point_26_what_writing_down_the_callers_words_cost_is_counted_by_itself() -> None:
+    story = ready()
+    by_tokens = {"type": "tokens", "input_tokens": 20, "output_tokens": 5, "total_tokens": 25}
+    by_time = {"type": "duration", "seconds": 3}
+    for number, usage in enumerate((by_tokens, by_tokens, by_time, None)):
+        story.openai({**wire.transcribed("Hello.", f"item_{number}"), "usage": usage})
+    story.openai(wire.transcribed("Hello.", "item_9"))
+    story.twilio(wire.stop())
+    (ended,) = story.logged(CallEnded)
+    assert (ended.total_tokens, ended.transcription_tokens, ended.transcription_s) == (0, 50, 3.0)
 
 
 def test_point_26_tokens_of_a_session_that_is_gone_are_counted_too() -> None:
