@@ -16,7 +16,7 @@ from relay.standard_tools import end_call, get_time
 from relay.stream_token import TOKEN_PARAMETER, Direction, issue_stream_token
 from relay.switchboard import Switchboard
 from relay.tools import Tool, ToolBox, ToolContext, ToolResult
-from relay.totals import Totals
+from relay.totals import Totals, counted, merged
 from relay.upstream import Upstream, connect_upstream, open_stream_line, open_upstream
 
 __all__ = [
@@ -49,10 +49,12 @@ __all__ = [
     "Totals",
     "Upstream",
     "connect_upstream",
+    "counted",
     "emit",
     "end_call",
     "get_time",
     "issue_stream_token",
+    "merged",
     "open_stream_line",
     "open_upstream",
     "render_speech",

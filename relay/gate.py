@@ -1,7 +1,8 @@
 """The gate: decides whether a stream's `start` may begin a call. Each token counts once, each call once at a time.
 
 Stands between Twilio's `start` and the call's own decisions, which know of no secret and can therefore be replayed.
-What it remembers is this process's alone; how far that reaches, docs/security.md says.
+What it remembers is this process's alone, unless it is told how to spend a token among several; how far that reaches,
+docs/security.md says.
 """
 
 import heapq
@@ -11,17 +12,22 @@ from collections.abc import Callable
 from proto import twilio
 from relay.stream_token import CLOCK_SKEW_S, TOKEN_PARAMETER, StreamTokenError, verify
 
+Spend = Callable[[str], bool]  # of a nonce: whether this is the first time, among all who share it. Must not wait.
+
 MAX_USED_TOKENS = 20_000  # two hundred calls a second for as long as a token is remembered; some 4 MB
 
 
 class TokenGate:
     """Checks tokens made with one secret, and remembers those that were used.
 
-    Args: secret, the Twilio auth token; clock, wall seconds.
+    Args: secret, the Twilio auth token; clock, wall seconds; spend, asked last about a token that is unused here:
+    another process may have let it in.
     """
 
-    def __init__(self, secret: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._secret, self._clock = secret, clock
+    def __init__(
+        self, secret: str, *, clock: Callable[[], float] = time.time, spend: Spend = lambda _nonce: True
+    ) -> None:
+        self._secret, self._clock, self._spend = secret, clock, spend
         self._used = UsedTokens()
 
     def admit(self, start: twilio.StartBody, *, is_in_progress: bool) -> str | None:
@@ -45,7 +51,7 @@ class TokenGate:
             return "call_in_progress"
         if not self._used.add(claims.nonce, claims.expires_at, at):
             return "too_many_tokens"
-        return None
+        return None if self._spend(claims.nonce) else "token_used"
 
 
 class UsedTokens:

@@ -3,8 +3,11 @@
 Counted once per event or once per ended call, never per frame. Single-threaded by Trio, so without locks.
 """
 
+import operator
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from relay.log import CallEnded
 
@@ -36,3 +39,21 @@ class Totals:
         self.audio_ms_to_caller += ended.audio_ms_to_caller
         self.ignored_messages.update(ended.ignored)
         self.dropped_audio_frames += ended.dropped_audio_frames
+
+
+def merged(parts: Iterable[Totals]) -> Totals:
+    """What several processes have carried together: everything is a sum but the loop's lag, where the worst counts."""
+    whole = Totals()
+    for part in parts:
+        for each in fields(Totals):
+            join = _JOINED_OTHERWISE.get(each.name, operator.add)
+            setattr(whole, each.name, join(getattr(whole, each.name), getattr(part, each.name)))
+    return whole
+
+
+def counted(totals: Totals) -> Totals:
+    """Only the counters: what is left of a process that is over, which holds no calls and no spares any more."""
+    return replace(totals, active_calls=0, upstream_spares_waiting=0, loop_lag_ms=0.0)
+
+
+_JOINED_OTHERWISE: dict[str, Callable[[Any, Any], Any]] = {"loop_lag_ms": max}

@@ -57,6 +57,21 @@ def test_a_clock_that_is_set_back_reopens_nothing() -> None:
     assert gate.admit(start(token), is_in_progress=False) == "token_used"
 
 
+def test_a_token_that_was_spent_at_another_process_is_used() -> None:
+    wall, spent = Wall(), set[str]()
+
+    def spend(nonce: str) -> bool:
+        is_first = nonce not in spent
+        spent.add(nonce)
+        return is_first
+
+    here, there = (TokenGate(SECRET, clock=wall, spend=spend) for _ in range(2))
+    token = issue_stream_token(SECRET, "CA1", at=wall.at)
+    assert here.admit(start(token), is_in_progress=True) == "call_in_progress"
+    assert there.admit(start(token), is_in_progress=False) is None
+    assert here.admit(start(token), is_in_progress=False) == "token_used"
+
+
 def test_used_tokens_are_forgotten_when_they_are_over_in_whatever_order_they_came() -> None:
     used = UsedTokens(most=3)
     assert [used.add("late", 500, 0), used.add("early", 100, 0), used.add("middle", 200, 0)] == [True] * 3
