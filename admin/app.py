@@ -23,7 +23,7 @@ from admin.routes.probes import probes_blueprint
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
 from admin.services import about, answers
 from admin.services.metrics import Metrics
-from admin.services.outcomes import Outcomes
+from admin.services.outcomes import Endings, Outcomes
 from admin.services.signature import TwilioSignature
 from relay import Totals
 
@@ -37,20 +37,20 @@ _logger = structlog.stdlib.get_logger("tautline.admin")
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the app is handed.
 
-    totals: the relay's counters; readiness: why no call can be taken now, one sentence each, [] when ready;
+    totals: gives the relay's counters; readiness: why no call can be taken now, one sentence each, [] when ready;
     signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path;
     issue_token: makes the token that a call's media stream must bring, None where none is asked for; has_room: whether
     one more call can be taken; outcomes: how calls ended; staff_number: where a person is reached, E.164, None if
     nowhere.
     """
 
-    totals: Totals
+    totals: Callable[[], Totals]
     readiness: Callable[[], list[str]]
     signature: TwilioSignature | None = None
     public_url: str | None = None
     issue_token: IssueToken | None = None
     has_room: Callable[[], bool] = lambda: True
-    outcomes: Outcomes = msgspec.field(default_factory=Outcomes)
+    outcomes: Endings = msgspec.field(default_factory=Outcomes)
     staff_number: str | None = None
     version: str = about.version()
 

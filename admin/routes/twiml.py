@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 
 from admin.errors import InvalidSignatureError
 from admin.services import answers
-from admin.services.outcomes import Outcomes
+from admin.services.outcomes import Endings
 from admin.services.signature import TwilioSignature
 from relay import TOKEN_PARAMETER, Direction
 
@@ -31,7 +31,7 @@ def twiml_blueprint(
     *,
     issue_token: IssueToken | None,
     has_room: Callable[[], bool],
-    outcomes: Outcomes,
+    outcomes: Endings,
     staff_number: str | None,
 ) -> Blueprint:
     """Twilio's routes.

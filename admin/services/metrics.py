@@ -1,6 +1,6 @@
 """The relay's totals as Prometheus reads them. Names and units follow Prometheus: base units, `_total` for counters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,11 +12,14 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """One registry of our own: the library's global one would outlive the app and be shared by tests."""
+    """One registry of our own: the library's global one would outlive the app and be shared by tests.
 
-    def __init__(self, totals: Totals) -> None:
+    read_totals: asked at each scrape.
+    """
+
+    def __init__(self, read_totals: Callable[[], Totals]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_TotalsCollector(totals))
+        self._registry.register(_TotalsCollector(read_totals))
 
     def render(self) -> bytes:
         """The text that a scrape gets, in the format CONTENT_TYPE names."""
@@ -26,11 +29,11 @@ class Metrics:
 class _TotalsCollector(Collector):
     """Reads the totals when a scrape asks, so counting costs the relay nothing extra."""
 
-    def __init__(self, totals: Totals) -> None:
-        self._totals = totals
+    def __init__(self, read_totals: Callable[[], Totals]) -> None:
+        self._read_totals = read_totals
 
     def collect(self) -> Iterable[Metric]:
-        totals = self._totals
+        totals = self._read_totals()
         yield GaugeMetricFamily("tautline_active_calls", "Calls in progress.", totals.active_calls)
         yield GaugeMetricFamily(
             "tautline_loop_lag_seconds", "How late the event loop last ran a timer.", totals.loop_lag_ms / 1000

@@ -5,11 +5,11 @@ a call that ends by our doing is recorded in the same step that begins to close 
 closed. Only where the socket breaks on its way may Twilio know first; then nothing is known of the call here, which is
 as it should be, because nobody decided anything.
 
-Kept in this process's memory, so webhook and stream must reach the same process: several workers would need a shared
-store.
+`Outcomes` keeps them in this process's memory. Where webhook and stream may reach different processes, the app is
+handed another `Endings`, which those processes share.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -33,6 +33,21 @@ class Ending(msgspec.Struct, frozen=True):
         return self.outcome == STAFF or self.reason in _NO_MODEL
 
 
+class Endings(Protocol):
+    """Filled as a relay.CallLog, read by the webhook; neither waits."""
+
+    def offer(self, call_sid: str, event: LogEvent) -> None:
+        """Take one record of a call; only its end matters here."""
+
+    def find(self, call_sid: str) -> Ending | None:
+        """How the call ended, None if nothing is known of it."""
+
+
+def ending_of(event: LogEvent) -> Ending | None:
+    """The ending that this record tells of, None if it tells of anything else."""
+    return Ending(event.reason, event.outcome) if isinstance(event, CallEnded) else None
+
+
 class Outcomes:
     """The endings of the latest calls, by `call_sid`.
 
@@ -44,14 +59,15 @@ class Outcomes:
         self._endings: dict[str, Ending] = {}  # in the order they came
 
     def offer(self, call_sid: str, event: LogEvent) -> None:
-        """Take one record of a call; only its end matters here. See relay.CallLog."""
-        if not isinstance(event, CallEnded) or not call_sid:
+        """See Endings."""
+        ending = ending_of(event)
+        if ending is None or not call_sid:
             return  # a stream that was not let in names no call
         self._endings.pop(call_sid, None)  # a call may have had a stream before this one
-        self._endings[call_sid] = Ending(event.reason, event.outcome)
+        self._endings[call_sid] = ending
         if len(self._endings) > self._size:
             del self._endings[next(iter(self._endings))]
 
     def find(self, call_sid: str) -> Ending | None:
-        """How the call ended, None if nothing is known of it."""
+        """See Endings."""
         return self._endings.get(call_sid)

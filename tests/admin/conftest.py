@@ -26,7 +26,7 @@ def make_client(totals: Totals) -> MakeClient:
 
     def make(**changed: Any) -> TestClientProtocol:
         services: dict[str, Any] = {
-            "totals": totals,
+            "totals": lambda: totals,
             "readiness": list,
             "signature": TwilioSignature(TOKEN, PUBLIC_URL),
             "public_url": PUBLIC_URL,

@@ -55,6 +55,6 @@ async def test_metrics_follow_the_totals(make_client: MakeClient, totals: Totals
 
 
 async def test_two_apps_in_one_process_count_apart(make_client: MakeClient) -> None:
-    busy = make_client(totals=Totals(active_calls=7))
+    busy = make_client(totals=lambda: Totals(active_calls=7))
     assert "tautline_active_calls 7.0" in await (await busy.get("/metrics")).get_data(as_text=True)
     assert "tautline_active_calls 0.0" in await (await make_client().get("/metrics")).get_data(as_text=True)
