@@ -26,6 +26,7 @@ APOLOGY_CLIP = Path(__file__).parent / "sounds" / "apology.ulaw"
 RENDER_WITHIN_S = 30.0  # one attempt; two seconds are usual
 RETRY_FOR_S = 600.0  # while the service is in trouble; then the next start of the server tries again
 LONGEST_PAUSE_S = 60.0
+LOOK_EVERY_S = 5.0  # for what another process renders
 MAX_MISSPOKEN = 3  # each attempt costs as much as a short answer
 
 Place = Literal["greeting", "apology"]
@@ -89,27 +90,36 @@ class Phrases:
 class SpokenPersona:
     """A persona whose phrases become audio by and by.
 
-    Args: persona; phrases, where they are kept; service, as in Phrase; connect, opens a line to it.
+    Args: persona; phrases, where they are kept; service, as in Phrase; connect, opens a line to it; renders, whether
+    what is missing is rendered here, not by another process that keeps it in the same place.
     """
 
-    def __init__(self, persona: Persona, phrases: Phrases, *, service: str, connect: Connect) -> None:
+    def __init__(
+        self, persona: Persona, phrases: Phrases, *, service: str, connect: Connect, renders: bool = True
+    ) -> None:
         # In English, whatever the text says, but there before any model has spoken.
         self._persona = msgspec.structs.replace(persona, apology_audio=APOLOGY_CLIP.read_bytes())
         self._wanted = phrases_of(persona, service)
-        self._phrases, self._connect = phrases, connect
+        self._phrases, self._connect, self._renders = phrases, connect, renders
 
     def current(self) -> Persona:
         """The persona with what has been rendered so far."""
         return self._persona
 
     async def keep_rendered(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Use what was rendered before, then render what is missing; started in between.
+        """Use what was rendered before, then render what is missing, or wait for it; started in between.
 
         Ends when all is there or given up.
         """
         missing = await self._use_found()
+        _logger.info(
+            "phrases.found", rendered=[place for place in self._wanted if place not in missing], missing=missing
+        )
         task_status.started()
         try:
+            if not self._renders:
+                await self._use_what_comes(missing)
+                return
             for place in missing:
                 await self._render(place)
         except Exception:  # a fault of ours costs the phrases, not the calls
@@ -119,9 +129,13 @@ class SpokenPersona:
         found = await trio.to_thread.run_sync(self._find_all)
         for place, audio in found.items():
             self._use(place, audio)
-        missing = [place for place in self._wanted if place not in found]
-        _logger.info("phrases.found", rendered=[*found], missing=missing)
-        return missing
+        return [place for place in self._wanted if place not in found]
+
+    async def _use_what_comes(self, missing: list[Place]) -> None:
+        with trio.move_on_after(len(missing) * RETRY_FOR_S):  # by then who renders has given up
+            while missing:
+                await trio.sleep(LOOK_EVERY_S)
+                missing = await self._use_found()
 
     def _find_all(self) -> dict[Place, bytes]:
         audio = {place: self._phrases.find(phrase) for place, phrase in self._wanted.items()}

@@ -129,6 +129,26 @@ async def test_a_changed_text_is_rendered_anew_and_the_old_one_is_still_there(
     assert await rendered(tmp_path) == (before, 0)
 
 
+async def test_what_another_process_renders_is_used_once_it_is_there_and_not_rendered_twice(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with trio.open_nursery() as nursery:
+        refused = Service(nursery, (), faults=Faults(http_status=401))
+        other = SpokenPersona(PERSONA, Phrases(tmp_path), service=SERVICE, connect=refused.connect, renders=False)
+        await nursery.start(other.keep_rendered)
+        assert other.current().greeting_audio == b""
+        first, _ = await rendered(tmp_path)
+    assert (other.current(), refused.connections) == (first, 0)
+
+
+async def test_what_nobody_renders_is_not_waited_for_without_end(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        unused = Service(nursery, ())
+        other = SpokenPersona(PERSONA, Phrases(tmp_path), service=SERVICE, connect=unused.connect, renders=False)
+        await other.keep_rendered()
+    assert (other.current().greeting_audio, unused.connections) == (b"", 0)
+
+
 def test_every_voice_text_service_and_way_of_rendering_has_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     phrases = [
         Phrase(service=service, voice=voice, text=text)
