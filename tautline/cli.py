@@ -6,9 +6,10 @@ stays quick. `load_or_exit` gives it the settings.
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import trio
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from admin.services import about
-from tautline import logs
+from tautline import logs, shared
 from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
 
 if TYPE_CHECKING:
@@ -56,13 +57,20 @@ def main() -> None:
     app()
 
 
-def load_or_exit(env_file: Path | None) -> Settings:
-    """The settings, or their one error message on the standard error output and exit code 2."""
+def load_or_exit(env_file: Path | None, **from_options: str) -> Settings:
+    """The settings, or their one error message on the standard error output and exit code 2.
+
+    from_options: variables that the command line sets; they win.
+    """
     try:
-        return _load(env_file)
+        return _load(env_file, from_options)
     except SettingsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_SETTINGS) from None
+        raise _refused(error) from None
+
+
+def _refused(error: SettingsError) -> typer.Exit:
+    typer.echo(str(error), err=True)
+    return typer.Exit(EXIT_SETTINGS)
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,13 +90,41 @@ def root(_version: Version = False) -> None:
 
 
 @app.command()
-def serve(env_file: EnvFile = None) -> None:
+def serve(
+    env_file: EnvFile = None,
+    workers: Annotated[int | None, typer.Option(help="So many processes share the port; otherwise WORKERS.")] = None,
+) -> None:
     """Take calls until told to stop."""
+    worker = shared.worker_in(os.environ)
+    if worker is not None:
+        _serve_as(worker)
+        return
+    settings = load_or_exit(env_file, **({} if workers is None else {"WORKERS": str(workers)}))
+    logs.configure_logging(settings.log_level, settings.log_dir, stream=sys.stderr)
+    if settings.workers > 1:
+        raise typer.Exit(_serve_with_workers(settings))
     from tautline import serve as server  # brings the whole house
 
-    settings = load_or_exit(env_file)
-    logs.configure_logging(settings.log_level, settings.log_dir, stream=sys.stderr)
     server.run(settings)
+
+
+def _serve_as(worker: shared.Worker) -> None:
+    """Be one of several. The environment has all settings: the parent has read the file, which may have changed."""
+    from tautline import serve as server
+
+    settings = load_settings(os.environ, None)
+    logs.configure_logging(settings.log_level, settings.log_dir, stream=sys.stderr, file_name=shared.log_file(worker))
+    server.run(settings, worker)
+
+
+def _serve_with_workers(settings: Settings) -> int:
+    """Be the parent of several. Returns the exit code."""
+    from tautline import workers
+
+    try:
+        return workers.run(settings, [sys.executable, *sys.orig_argv[1:]])  # the same command, however it was given
+    except SettingsError as error:
+        raise _refused(error) from None
 
 
 @app.command("demo")
@@ -249,9 +285,9 @@ def _run_until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
         raise
 
 
-def _load(env_file: Path | None) -> Settings:
+def _load(env_file: Path | None, from_options: Mapping[str, str] = MappingProxyType({})) -> Settings:
     default = Path(".env")
-    return load_settings(os.environ, env_file or (default if default.is_file() else None))
+    return load_settings({**os.environ, **from_options}, env_file or (default if default.is_file() else None))
 
 
 def _findings(results: "list[CheckResult]") -> Table:

@@ -30,17 +30,18 @@ _FIRST = ("at", "level", "event", "call_sid")  # what an eye looks for in a line
 _DEPTH = 6  # deeper than any event of ours; what lies below is shown as text
 
 
-def configure_logging(level: str, log_dir: Path | None, *, stream: TextIO) -> None:
+def configure_logging(level: str, log_dir: Path | None, *, stream: TextIO, file_name: str = FILE_NAME) -> None:
     """Send all logging to `stream` and, with a directory, to its log file. May be called again: the last call counts.
 
-    Args: level, "debug" to "error"; log_dir, made if it is missing; stream, usually the standard error output.
+    Args: level, "debug" to "error"; log_dir, made if it is missing; stream, usually the standard error output;
+    file_name, in that directory, of this process alone: two that write to one file would lose lines as it is renewed.
     Raises: OSError if the log file cannot be opened.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer = _console_renderer() if stream.isatty() else _json_renderer()
     handlers: list[logging.Handler] = [_with(logging.StreamHandler(stream), renderer)]
     if log_dir is not None:
-        handlers.append(_with(_open_log_file(log_dir), _json_renderer()))
+        handlers.append(_with(_open_log_file(log_dir / file_name), _json_renderer()))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)  # nobody else's either: each line leaves once
@@ -119,6 +120,6 @@ def _to_json(event: EventDict, **_: Any) -> str:
     return msgspec.json.encode(ordered, enc_hook=repr).decode()
 
 
-def _open_log_file(log_dir: Path) -> RotatingFileHandler:
-    log_dir.mkdir(parents=True, exist_ok=True)
-    return RotatingFileHandler(log_dir / FILE_NAME, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+def _open_log_file(path: Path) -> RotatingFileHandler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The composition root: builds relay and admin from the settings, joins them behind one port, drains at the end."""
 
 import gc
+import os
 import signal
 import ssl
 import sys
@@ -13,7 +14,7 @@ import trio
 
 from admin.app import Services, create_app
 from admin.services import about
-from admin.services.outcomes import Outcomes
+from admin.services.outcomes import Endings, Outcomes
 from admin.services.signature import TwilioSignature
 from proto.handshake import RequestHead
 from relay import (
@@ -40,11 +41,14 @@ from relay import (
 )
 from tautline.captures import CaptureFolder
 from tautline.phrases import FOLDER, Phrases, SpokenPersona
+from tautline.ports import open_shared_listeners
 from tautline.settings import SIMULATOR, Settings
+from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
 from tautline.web import open_web_app
 
 DRAIN_WITHIN_S = 25.0  # container platforms commonly kill after 30
 LAG_EVERY_S = 1.0
+SHARE_EVERY_S = 1.0  # what workers tell each other of their counters beside each call's beginning and end
 SWITCH_INTERVAL_S = 0.0005  # how long a worker thread may keep the pump waiting for the interpreter
 
 _logger = structlog.stdlib.get_logger("tautline.serve")
@@ -74,13 +78,16 @@ class Server:
     """Relay and admin app behind one port.
 
     Args: settings; call_log, where the calls' records go; realtime_base, where the built-in simulator listens, if it
-    stands in for OpenAI.
+    stands in for OpenAI; worker, who this process is among several that share the port, None when it serves alone.
     """
 
-    def __init__(self, settings: Settings, call_log: CallLog, realtime_base: str = "") -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, call_log: CallLog, realtime_base: str = "", *, worker: Worker | None = None
+    ) -> None:
+        self._settings, self._worker = settings, worker
         self._is_draining = False
-        self.totals = Totals()
+        self._shared_totals = None if worker is None else SharedTotals(worker)
+        self.totals = Totals() if self._shared_totals is None else self._shared_totals.own
         self._pump = Pump()
         self._signature = _signature(settings)
         key = settings.openai_api_key or (SIMULATOR if settings.uses_simulator else "")
@@ -94,12 +101,15 @@ class Server:
             Phrases(settings.data_dir / FOLDER),
             service=upstream.url,
             connect=partial(open_upstream, upstream, self._pump, tls),  # the spares are for callers, who wait
+            renders=worker is None or worker.number == 1,
         )
         self._captures = CaptureFolder(
             settings.capture_dir, version=about.version(), keeps_private=settings.capture_audio == "on"
         )
         self._budget = TokenBudget()
-        self._outcomes = Outcomes()
+        self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
+        if self._shared_totals is not None:
+            call_log = _Tee(self._shared_totals, call_log)
         self.switchboard = Switchboard(
             self._persona.current,
             connect=self._spares.open_line,
@@ -108,14 +118,14 @@ class Server:
             open_capture=self._captures.open,
             toolbox=ToolBox([get_time(), end_call()]),
             budget=self._budget,
-            gate=None if settings.twilio_auth_token is None else TokenGate(settings.twilio_auth_token),
+            gate=_gate(settings, worker),
         )
         self._seats = Seats(settings.limits(), lambda: self.switchboard.begun_calls)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port once calls are accepted."""
         services = Services(
-            totals=self.totals,
+            totals=self._all_totals,
             readiness=self._reasons_not_ready,
             signature=self._signature,
             public_url=self._settings.public_url,
@@ -132,13 +142,15 @@ class Server:
         ):
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._measure_lag)
+            if self._shared_totals is not None:
+                nursery.start_soon(self._share_totals, self._shared_totals)
             if self._settings.renders_phrases:
                 await nursery.start(self._persona.keep_rendered)  # the first call has what is there
             entry = Entry(carry=self.switchboard.carry, serve_web=serve_web, admit=self._admit)
             proxies = self._settings.proxy_networks()
             door = Door(entry, self._pump, self.totals, seats=self._seats, trusted_proxies=proxies)
-            serve_tcp = partial(trio.serve_tcp, door.handle, self._settings.port, host=self._settings.host)
-            listeners = await nursery.start(serve_tcp)
+            listeners = await self._open_listeners()
+            await nursery.start(trio.serve_listeners, door.handle, listeners)
             port = listeners[0].socket.getsockname()[1]
             _logger.info("server.started", host=self._settings.host, port=port)
             task_status.started(port)
@@ -152,6 +164,16 @@ class Server:
         self.switchboard.end_all()
         await self.switchboard.drain()
         _logger.info("server.stopped")
+
+    async def _open_listeners(self) -> list[trio.SocketListener]:
+        host, port = self._settings.host, self._settings.port
+        if self._worker is None:
+            return await trio.open_tcp_listeners(port, host=host)
+        return await open_shared_listeners(host, port)
+
+    def _all_totals(self) -> Totals:
+        """What a scrape is told: of all who share the port."""
+        return self.totals if self._shared_totals is None else self._shared_totals.merged()
 
     def _admit(self, head: RequestHead) -> int | None:
         """Whether a media upgrade may come in: None, or the status that refuses it."""
@@ -179,26 +201,47 @@ class Server:
             await trio.sleep_until(due_at)
             self.totals.loop_lag_ms = (trio.current_time() - due_at) * 1000
 
+    async def _share_totals(self, shared: SharedTotals) -> None:
+        while True:
+            shared.write()
+            await trio.sleep(SHARE_EVERY_S)
 
-def run(settings: Settings) -> None:
-    """Serve until a signal ends it: what `tautline serve` does."""
-    for warning in settings.warnings():
-        _logger.warning("settings.incomplete", consequence=warning)
+
+def run(settings: Settings, worker: Worker | None = None) -> None:
+    """Serve until a signal ends it: what `tautline serve` does, and each worker of `tautline serve --workers N`."""
+    if worker is None:
+        for warning in settings.warnings():  # a worker's parent has said them
+            _logger.warning("settings.incomplete", consequence=warning)
+    else:
+        structlog.contextvars.bind_contextvars(worker=worker.number)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    trio.run(_run_until_signalled, settings)
+    trio.run(_run_until_signalled, settings, worker)
 
 
-async def _run_until_signalled(settings: Settings) -> None:
+async def _run_until_signalled(settings: Settings, worker: Worker | None) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
+            if worker is not None:
+                nursery.start_soon(_end_with_parent)
             base = await _open_simulator(nursery) if settings.uses_simulator else ""
-            server = Server(settings, LineLog(), base)
+            server = Server(settings, LineLog(), base, worker=worker)
             await nursery.start(server.run)
             gc.freeze()  # what lives as long as the process need not be looked at by every collection
             await anext(aiter(signals))
             nursery.start_soon(_drain_then, server, nursery.cancel_scope.cancel)
-            await anext(aiter(signals))  # a second signal forces
+            async for received in signals:
+                if worker is None or received == signal.SIGINT:  # a worker is forced by its parent, in this word
+                    break
             nursery.cancel_scope.cancel()
+
+
+async def _end_with_parent() -> None:
+    """A worker's standard input is a pipe that ends when its parent does, and says nothing before."""
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as lifeline:
+        while await lifeline.receive_some():
+            pass
+    _logger.warning("worker.orphaned", consequence="It ends when its calls have.")
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _drain_then(server: Server, stop: Callable[[], None]) -> None:
@@ -217,6 +260,14 @@ def _signature(settings: Settings) -> TwilioSignature | None:
     if settings.twilio_auth_token is None:
         return None
     return TwilioSignature(settings.twilio_auth_token, settings.public_url)
+
+
+def _gate(settings: Settings, worker: Worker | None) -> TokenGate | None:
+    if settings.twilio_auth_token is None:
+        return None
+    if worker is None:
+        return TokenGate(settings.twilio_auth_token)
+    return TokenGate(settings.twilio_auth_token, spend=SharedTokens(worker).spend)
 
 
 def _issue_token(settings: Settings) -> Callable[[str, Direction], str] | None:

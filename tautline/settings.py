@@ -35,6 +35,7 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
 
     host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104  Twilio must get in
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5050
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     public_url: str | None = None  # without a trailing slash, without a default port
     openai_api_key: Word | None = None
     openai_realtime_url: str = "wss://api.openai.com/v1/realtime"
@@ -92,6 +93,10 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
         """TRUSTED_PROXIES, taken apart."""
         return tuple(ip_network(each) for each in self.trusted_proxies.split(",") if each)
 
+    def variables(self) -> dict[str, str]:
+        """An environment that is read as these settings, secrets included; "" for what is unset."""
+        return {row.variable: row.value(self) for row in DOCUMENTED}
+
     def warnings(self) -> list[str]:
         """What is switched off or open because of a missing setting, one loud sentence each; [] when all is well."""
         return [sentence for applies, sentence in _WARNINGS if applies(self)]
@@ -122,6 +127,12 @@ DOCUMENTED: tuple[Documented, ...] = (
         meaning="The one port of calls and web pages; 0 takes any free one.",
         must_be="a whole number from 0 to 65535",
         example="5050",
+    ),
+    Documented(
+        variable="WORKERS",
+        meaning="How many processes share the port and the calls, one for each core that is to carry calls.",
+        must_be="a whole number from 1 to 64, at most MAX_CALLS",
+        example="2",
     ),
     Documented(
         variable="PUBLIC_URL",
@@ -191,7 +202,7 @@ DOCUMENTED: tuple[Documented, ...] = (
     ),
     Documented(
         variable="MAX_CALLS",
-        meaning="The most media streams this process holds open; beyond them callers are told that all lines are busy.",
+        meaning="The most media streams this server holds open; beyond them callers are told that all lines are busy.",
         must_be="a whole number from 1 to 100000",
         example="200",
     ),
@@ -306,7 +317,10 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         problems += _missing_in_production(accepted, texts)
     if problems:
         raise SettingsError(tuple(problems))
-    return msgspec.convert(accepted, Settings, dec_hook=_to_path)
+    settings = msgspec.convert(accepted, Settings, dec_hook=_to_path)
+    if problems := _too_few_places(settings):
+        raise SettingsError(tuple(problems))
+    return settings
 
 
 def env_example() -> str:
@@ -359,6 +373,16 @@ def _missing_in_production(accepted: Mapping[str, Any], texts: Mapping[str, str]
         if not accepted.get(variable, scheme).startswith(scheme):
             problems.append(f"{variable} must begin with {scheme} in production, for example {variable}={example}")
     return problems
+
+
+def _too_few_places(settings: Settings) -> list[str]:
+    """Limits that cannot be shared out: each worker needs one place at least, and 0 would mean no limit."""
+    limits = {"MAX_CALLS": settings.max_calls, "MAX_CALLS_PER_ADDRESS": settings.max_calls_per_address}
+    return [
+        f"{variable} must be at least WORKERS, because the workers share its places among them"
+        for variable, places in limits.items()
+        if 0 < places < settings.workers
+    ]
 
 
 def _public_url(text: str) -> str:

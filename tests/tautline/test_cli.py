@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from tautline import cli, doctor, logs
+from tautline import cli, doctor, logs, workers
 from tautline.doctor import CheckResult
 from tautline.settings import DOCUMENTED, Settings
 
@@ -80,6 +80,30 @@ def test_serve_hands_the_settings_to_the_server(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PORT", "0")
     assert runner.invoke(cli.app, ["serve"]).exit_code == 0
     assert [settings.port for settings in served] == [0]
+
+
+def test_the_option_wins_over_the_variable_for_how_many_workers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[int] = []
+
+    def run(settings: Settings, _command: list[str]) -> int:
+        served.append(settings.workers)
+        return 7
+
+    monkeypatch.setattr(workers, "run", run)
+    monkeypatch.setattr(logs, "configure_logging", lambda *_, **__: None)
+    monkeypatch.setenv("WORKERS", "2")
+    assert runner.invoke(cli.app, ["serve"]).exit_code == 7
+    assert runner.invoke(cli.app, ["serve", "--workers", "3"]).exit_code == 7
+    assert served == [2, 3]
+    refused = runner.invoke(cli.app, ["serve", "--workers", "0"])
+    assert (refused.exit_code, "WORKERS must be" in refused.stderr) == (2, True)
+
+
+def test_workers_where_processes_cannot_share_a_port_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "configure_logging", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    result = runner.invoke(cli.app, ["serve", "--workers", "2"])
+    assert (result.exit_code, "WORKERS needs Linux" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("outcome", "exit_code"), [("ok", 0), ("warning", 0), ("problem", 1)])

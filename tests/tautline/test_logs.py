@@ -92,6 +92,12 @@ def test_the_log_directory_gets_json_lines_as_well(tmp_path: Path) -> None:
     assert "server.started" in terminal.getvalue()
 
 
+def test_a_process_among_several_has_a_log_file_of_its_own(tmp_path: Path) -> None:
+    configure_logging("info", tmp_path, stream=io.StringIO(), file_name="tautline.2.jsonl")
+    structlog.stdlib.get_logger("ours").info("server.started")
+    assert [file.name for file in tmp_path.iterdir()] == ["tautline.2.jsonl"]
+
+
 def test_log_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "FILE_BYTES", 1000)
     monkeypatch.setattr(logs, "FILES_KEPT", 2)

@@ -275,7 +275,7 @@ async def test_who_dials_a_stream_without_its_webhook_is_carried_or_told_what_to
 def test_a_server_without_an_auth_token_warns_once_that_bare_streams_are_accepted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def start_and_stop(settings: Settings) -> None:
+    async def start_and_stop(settings: Settings, _worker: None) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(Server(settings, Records()).run)
             nursery.cancel_scope.cancel()

@@ -88,6 +88,8 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),
         ("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime?model=x"),
         ("OPENAI_REALTIME_URL", "wss://key@api.openai.com/v1/realtime"),
+        ("WORKERS", "0"),
+        ("WORKERS", "65"),
         ("UPSTREAM_SPARES", "-1"),
         ("UPSTREAM_SPARES", "11"),
         ("OPENAI_API_KEY", "two words"),
@@ -283,6 +285,21 @@ def test_phrases_are_rendered_unless_switched_off_or_simulated() -> None:
 def test_half_the_places_may_wait_for_their_start_and_at_least_one() -> None:
     assert load().limits() == Limits(calls=1000, waiting=500, per_address=0)
     assert load(MAX_CALLS="1", MAX_CALLS_PER_ADDRESS="7").limits() == Limits(calls=1, waiting=1, per_address=7)
+
+
+def test_each_worker_needs_a_place_for_a_call() -> None:
+    message = problems({"WORKERS": "4", "MAX_CALLS": "3", "MAX_CALLS_PER_ADDRESS": "2"})
+    assert "MAX_CALLS must be at least WORKERS" in message
+    assert "MAX_CALLS_PER_ADDRESS must be at least WORKERS" in message
+    assert load(WORKERS="4", MAX_CALLS="4").workers == 4
+
+
+def test_settings_written_as_an_environment_are_read_back_the_same_whatever_a_file_says(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=6000\nTWILIO_ACCOUNT_SID=AC0123456789abcdef0123456789abcdef\n")
+    told = {row.variable: row.example for row in DOCUMENTED if row.variable != "TWILIO_ACCOUNT_SID"}
+    for found in (load_settings(told | {"INSTRUCTIONS": 'One.\nTwo. "Three".'}, None), Settings()):
+        assert load_settings(found.variables(), file) == found
 
 
 def test_trusted_proxies_are_addresses_and_networks() -> None:
