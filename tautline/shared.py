@@ -3,7 +3,7 @@
 It lies in a private folder that their parent (tautline.workers) makes, sweeps and removes. Each fact is one small file
 that is created or replaced in one step: nobody reads a half, nobody waits for a lock, and a worker that dies leaves its
 facts behind. The folder lies in memory, because facts are written and read in the very step that decides about a call:
-some ten to fifty microseconds as a call begins and ends, none in between.
+some 15 to 50 µs as a call begins and ends, none in between.
 """
 
 import hashlib
