@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -85,8 +85,10 @@ def two_cores() -> tuple[int, int] | None:
 
 
 def pin(pid: int, core: int) -> None:
-    """Keep a process (0: this one), with every thread it starts from now on, on one core."""
-    os.sched_setaffinity(pid, {core})
+    """Keep a process (0: this one) on one core, with the threads it has and those it starts from now on."""
+    for thread in Path(f"/proc/{pid or 'self'}/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread.name), {core})
 
 
 class RelayFailedError(Exception):
