@@ -23,6 +23,8 @@ import trio
 from benchmarks.echo_upstream import open_echo_upstream
 from benchmarks.load import LoadReport, run_load
 from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
+from benchmarks.relays import OURS
+from benchmarks.relays import TRIO_WEBSOCKET as BASELINE
 from proto import mulaw
 
 CLAIM = "CPU per 20 ms caller frame with its echo is at most a quarter of a plain trio-websocket relay's"
@@ -30,31 +32,6 @@ BUDGET = 0.25
 MIN_SECONDS, MAX_SECONDS = 1.0, 3600.0  # CPU is counted in ticks of 10 ms: shorter windows would measure those
 MAX_OTHERS = 0.1  # of the core; what else runs there cools the caches, and each wake-up costs more
 PACKAGES = ("tautline", "trio", "trio-websocket", "wsproto", "msgspec", "numpy")
-
-OURS = Relay(
-    name="tautline",  # started as its console script starts it
-    command=lambda _port, _upstream: [sys.executable, "-c", "from tautline.cli import main; main()", "serve"],
-    environment=lambda port, upstream: {
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "OPENAI_REALTIME_URL": upstream,
-        "OPENAI_API_KEY": "bench",
-        "TAUTLINE_ENV": "development",
-        "GREETING": "",
-        "CACHE_GREETING": "off",  # an echo cannot speak an apology
-        "LOG_LEVEL": "warning",
-    },
-    ready_path="/health",
-)
-BASELINE = Relay(
-    name="plain trio-websocket",
-    command=lambda port, upstream: [
-        *(sys.executable, "-m", "benchmarks.baselines.trio_websocket_relay"),
-        *("--port", str(port), "--upstream", upstream),
-    ],
-    environment=lambda _port, _upstream: {},
-    ready_path=None,
-)
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
