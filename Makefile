@@ -2,6 +2,7 @@
 #   make demo    hear a call: relay, both simulators, one process, no accounts
 #   make test    ruff, format check, mypy --strict, import contracts, pytest
 #   make bench   the short benchmark with its plot
+#   make bench-compare  our relay beside others: Node, FastAPI, trio-websocket, a floor; writes docs/benchmarks
 #   make run     serve with the settings of .env
 #   make pins    compile requirements/*.txt anew from pyproject.toml
 #   make clean   remove what the other targets made
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test bench run pins clean
+.PHONY: demo test bench bench-compare run pins clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/tools.stamp
@@ -32,11 +33,15 @@ bench: $(VENV)/tools.stamp
 	@echo "== the relay's CPU per frame, beside a relay written plainly on trio-websocket"
 	$(BIN)/python -m benchmarks.bench_relay --plot bench/relay.png
 
+bench-compare: $(VENV)/dev.stamp
+	@echo "== the relay beside the ones its users would write instead; a quarter of an hour"
+	$(BIN)/python -m benchmarks.bench_compare --into docs/benchmarks
+
 run: $(VENV)/runtime.stamp
 	$(BIN)/tautline serve
 
 clean:
-	rm -rf $(VENV) demo bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) benchmarks/baselines/node_fastify/node_modules demo bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian ships Python without venv: fetch that part when it is missing and we may.

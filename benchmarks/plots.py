@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from benchmarks.bench_relay import Cost, Result
     from benchmarks.bench_truncation import Figures
     from benchmarks.bench_truncation import Results as TruncationResults
+    from benchmarks.comparison import Comparison, Row
 
 OURS_COLOURS: Final = ("#0f6e84", "#4fa3b5", "#9bd0da")  # dark to light; also who sees no red or green tells them apart
 BASELINE_COLOURS: Final = ("#b4582a", "#d4895f", "#efc3a5")
+OTHERS_COLOURS: Final = ("#b4582a", "#7d5ba6", "#8a9a2e", "#6b7a83", "#c9952b")
 INK: Final = "#1d2b33"
 FAINT: Final = "#6b7a83"
 GRID: Final = "#e3e8eb"
 PERCENTILES: Final = ("p50", "p95", "p99")
+TRIP_TICKS_MS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 BAR_HEIGHT: Final = 0.62
 
 
@@ -150,3 +153,64 @@ def _draw_rule_names(axes: Axes, names: list[str]) -> None:
     for place, name in enumerate(names):
         y = (place - (len(names) - 1) / 2) * height
         axes.text(19_000, y, name, size=7.5, color=FAINT, ha="right", va="center")
+
+
+def draw_comparison(comparison: "Comparison", titles: dict[str, str], path: Path) -> None:
+    """CPU by call, and the round trip's p99, of each relay against the number of calls; a PNG.
+
+    Args: titles, how to call each relay; the first in the rows is ours. No point where it fell behind in most rounds.
+    """
+    figure = Figure(figsize=(11, 5.6), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    cpu_axes, trip_axes = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.06, right=0.975, top=0.78, bottom=0.24, wspace=0.16)
+    figure.text(0.025, 0.93, "Tautline beside other relays, one core each", size=16, weight="bold", color=INK)
+    at = datetime.fromisoformat(comparison.at)
+    setting = (
+        f"{at:%d %B %Y, %H:%M} UTC · {comparison.machine} · medians of {comparison.rounds} rounds, with their span"
+    )
+    figure.text(0.025, 0.875, setting, size=9.5, color=FAINT)
+    relays = list(dict.fromkeys(row.relay for row in comparison.rows))
+    for relay, colour in zip(relays, (OURS_COLOURS[0], *OTHERS_COLOURS), strict=False):
+        rows = [row for row in comparison.rows if row.relay == relay and row.behind * 2 <= row.rounds]
+        _draw_relay(cpu_axes, trip_axes, rows, colour, titles[relay])
+    levels = sorted({row.calls for row in comparison.rows})
+    _tidy_lines(cpu_axes, "CPU per call", "% of a core", levels)
+    _tidy_lines(trip_axes, "Round trip p99, caller to echo and back", "ms", levels)
+    cpu_axes.set_ylim(bottom=0)
+    trip_axes.set_yscale("log")
+    trip_axes.set_yticks(TRIP_TICKS_MS, [f"{tick:g}" for tick in TRIP_TICKS_MS])
+    trip_axes.minorticks_off()
+    figure.legend(
+        *cpu_axes.get_legend_handles_labels(),
+        loc="lower left",
+        bbox_to_anchor=(0.02, 0.0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_relay(cpu_axes: Axes, trip_axes: Axes, rows: list["Row"], colour: str, title: str) -> None:
+    calls = [row.calls for row in rows]
+    shares = [row.core_percent for row in rows]
+    spans = [
+        [row.core_percent * (1 - row.us_low / row.us) for row in rows],
+        [row.core_percent * (row.us_high / row.us - 1) for row in rows],
+    ]
+    cpu_axes.errorbar(calls, shares, yerr=spans, color=colour, marker="o", capsize=3, linewidth=1.6, label=title)
+    trip_axes.plot(calls, [row.p99_ms for row in rows], color=colour, marker="o", linewidth=1.6)
+
+
+def _tidy_lines(axes: Axes, title: str, unit: str, levels: list[int]) -> None:
+    axes.set_title(f"{title}, {unit}", loc="left", size=11, color=INK, pad=10)
+    axes.set_xlabel("calls", size=9, color=FAINT, loc="right")
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [str(level) for level in levels])
+    axes.minorticks_off()
+    axes.tick_params(labelsize=8.5, labelcolor=FAINT, length=0)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)

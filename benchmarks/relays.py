@@ -4,9 +4,11 @@ Which of them can run here is asked before a measurement: a baseline whose packa
 with the reason, and the others are measured.
 """
 
+import platform
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Final
 
@@ -78,9 +80,16 @@ TITLES: Final = {
     OURS.name: "Tautline",
     NODE.name: "Node ws + Fastify, as in Twilio's sample",
     FASTAPI.name: "FastAPI + websockets, as in Twilio's sample, on uvloop",
-    FASTAPI_ASYNCIO.name: "the same on plain asyncio",
+    FASTAPI_ASYNCIO.name: "FastAPI + websockets on plain asyncio",
     TRIO_WEBSOCKET.name: "plain trio-websocket",
     PICOWS.name: "the thinnest on picows (C) and uvloop",
+}
+_PACKAGES: Final = {
+    OURS.name: ("tautline", "trio", "wsproto", "msgspec", "numpy"),
+    FASTAPI.name: ("fastapi", "starlette", "uvicorn", "websockets", "uvloop"),
+    FASTAPI_ASYNCIO.name: ("fastapi", "starlette", "uvicorn", "websockets"),
+    TRIO_WEBSOCKET.name: ("trio", "trio-websocket", "wsproto"),
+    PICOWS.name: ("picows", "aiofastnet", "uvloop", "msgspec"),
 }
 
 
@@ -105,6 +114,15 @@ def why_not(relay: Relay) -> str | None:
     """Why it cannot be run here; None when it can."""
     check = _CHECKS.get(relay.name)
     return check() if check else None
+
+
+def versions(relays: Iterable[Relay]) -> dict[str, str]:
+    """Of what these relays are made of, by name. They must be able to run here."""
+    names = [relay.name for relay in relays]
+    found = {"python": platform.python_version()}
+    for name in names:
+        found |= {package: version(package) for package in _PACKAGES.get(name, ())}
+    return found | (node_packages.versions() if NODE.name in names else {})
 
 
 def _why_python_absent(*packages: str) -> str | None:

@@ -9,11 +9,17 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 FOLDER: Final = Path(__file__).with_name("node_fastify")
 INSTALL_WITHIN_S: Final = 50.0
 SAID_CHARACTERS: Final = 300  # the end of what npm said, shown when it failed
 # Exactly the lock's versions; none of the packages has to build anything, so none may run anything.
 _NPM_CI: Final = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
+
+
+class _Package(msgspec.Struct):
+    dependencies: dict[str, str]
 
 
 def why_absent() -> str | None:
@@ -22,6 +28,13 @@ def why_absent() -> str | None:
     if missing:
         return f"{' and '.join(missing)} not found; on Debian: apt-get install nodejs npm"
     return None if _is_installed() else _install()
+
+
+def versions() -> dict[str, str]:
+    """Of Node, and of what the relay asks for. Node must be there."""
+    said = subprocess.run(("node", "--version"), capture_output=True, text=True, check=True).stdout  # noqa: S607
+    package = msgspec.json.decode((FOLDER / "package.json").read_bytes(), type=_Package)
+    return {"node": said.strip().removeprefix("v"), **package.dependencies}
 
 
 def _is_installed() -> bool:
