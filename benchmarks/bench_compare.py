@@ -22,8 +22,7 @@ import msgspec
 import trio
 
 from benchmarks.comparison import Comparison, Goal, Sample, as_markdown, open_goals, ratios_of, rows_of
-from benchmarks.echo_upstream import open_echo_upstream
-from benchmarks.load import LoadReport, run_load
+from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
 from benchmarks.machine import described_machine
 from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
 from benchmarks.relays import FASTAPI, NODE, OURS, PICOWS, RELAYS, TITLES, TRIO_WEBSOCKET, Choice, choose, versions
@@ -39,7 +38,6 @@ CALLS: Final = (10, 50, 100, 300)
 USUAL: Final = (OURS, NODE, FASTAPI, TRIO_WEBSOCKET, PICOWS)
 BY_NAME: Final = {relay.name: relay for relay in RELAYS}
 MIN_FRAMES: Final = 5000  # CPU is counted in ticks of 10 ms: with fewer frames one tick would be more than a twentieth
-_KIB: Final = 1024
 
 
 class Options(argparse.Namespace):
@@ -118,53 +116,40 @@ async def measure(relay: Relay, *, calls: int, number: int, seconds: float, core
     Raises: RelayFailedError, in a group, when it does not start, dies, or carries nothing.
     """
     seconds = max(seconds, MIN_FRAMES * mulaw.FRAME_MS / 1000 / calls)
-    async with open_echo_upstream() as upstream, open_relay(relay, upstream.url, core=core) as running:
-        before_kib, others_s, began_at = _memory_kib(running.pid), _others_s(core, running.pid), time.monotonic()
+    async with open_far_end() as far_end, open_relay(relay, far_end.upstream_url, core=core) as running:
+        others_s, began_at = _others_s(core, running.pid), time.monotonic()
+        target = Target(name=relay.name, url=running.url, pid=running.pid)
         try:
-            report = await run_load(running.url, calls=calls, seconds=seconds, relay_pid=running.pid)
+            level = await measure_level(far_end, target, calls=calls, seconds=seconds, with_direct=False)
             others = (_others_s(core, running.pid) - others_s) / (time.monotonic() - began_at)
-            highest_kib = _memory_kib(running.pid, at="VmHWM")
-        except* ProcessLookupError:
-            raise RelayFailedError(relay.name, "it died under the load", running.said()) from None
-        if not report.frames_carried:
-            raise RelayFailedError(relay.name, f"no frame came back {report.errors[:1]}", running.said())
-        taken = _sample(relay.name, number, report, (before_kib, highest_kib), max(0.0, others))
-        return msgspec.structs.replace(taken, errors=(*report.errors, *upstream.errors))
+        except* (LoadError, ProcessLookupError) as group:
+            raise RelayFailedError(relay.name, str(_leaves(group)[0]), running.said()) from None
+        return _sample(relay.name, number, level, max(0.0, others))
 
 
-def _sample(name: str, number: int, report: LoadReport, memory_kib: tuple[int, int], others: float) -> Sample:
-    relay_cpu, round_trip, late = report.relay_cpu, report.round_trip_ms, report.late_ms
-    if relay_cpu is None or round_trip is None or late is None:
+def _sample(name: str, number: int, level: Level, others: float) -> Sample:
+    cost, round_trip, frames = level.relay, level.latency_ms, level.frames
+    if cost is None or round_trip is None:
         raise ValueError("nothing was measured")
-    us = 1e6 / report.frames_carried
-    before_kib, highest_kib = memory_kib
     return Sample(
         relay=name,
-        calls=report.calls,
+        calls=level.calls,
         round=number,
-        us=relay_cpu.total_s * us,
-        user_us=relay_cpu.user_s * us,
-        system_us=relay_cpu.system_s * us,
+        us=cost.us,
+        user_us=cost.user_us,
+        system_us=cost.system_us,
         p50_ms=round_trip.p50,
         p99_ms=round_trip.p99,
-        frames=report.frames_sent,
-        lost=report.frames_lost,
-        altered=report.frames_altered,
-        rss_mib=highest_kib / _KIB,
-        rss_per_call_kib=(highest_kib - before_kib) / report.calls,
-        tool_us=report.own_cpu.total_s * us,
-        late_p99_ms=late.p99,
+        frames=frames.sent,
+        lost=frames.lost,
+        altered=frames.altered + frames.duplicated,
+        rss_mib=cost.rss_mib,
+        rss_per_call_kib=cost.rss_per_call_kib,
+        tool_us=level.tool.user_us + level.tool.system_us,
+        late_p99_ms=level.tool.late_ms.p99,
         others=others,
+        errors=level.errors,
     )
-
-
-def _memory_kib(pid: int, *, at: str = "VmRSS") -> int:
-    """Of proc_pid_status(5): VmRSS, resident now, or VmHWM, resident at the highest. Raises: ProcessLookupError."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        raise ProcessLookupError(f"process {pid} is gone") from None
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{at}:")), 0)
 
 
 def _others_s(core: int | None, relay_pid: int) -> float:
@@ -205,7 +190,7 @@ def write(comparison: Comparison, folder: Path) -> None:
         "# Tautline beside other relays\n\n"
         "Written by `make bench-compare`, which repeats it. Every 20 ms each caller sends a frame, and an upstream\n"
         "sends it straight back; what a relay spends on that is its CPU per frame. Each relay has one core, the load\n"
-        "another. Figures are medians over the rounds; memory is the highest of a run, per call above the start.\n\n"
+        "another. Figures are medians over the rounds; memory is that of the end, per call above the start.\n\n"
         "![CPU and round trip against calls](compare.png)\n\n" + as_markdown(comparison, TITLES) + "\n"
     )
 

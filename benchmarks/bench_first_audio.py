@@ -24,7 +24,7 @@ import numpy as np
 import trio
 
 from benchmarks import speech
-from benchmarks.load import open_pump
+from benchmarks.pump import open_pump
 from benchmarks.simulators import openai
 from proto import timing, twilio
 from proto.websocket import Closed, Received

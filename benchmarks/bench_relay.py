@@ -9,7 +9,6 @@ connecting and the warm-up are outside. The ratio is the claim; microseconds are
 """
 
 import argparse
-import os
 import platform
 import sys
 import time
@@ -20,8 +19,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from benchmarks.echo_upstream import open_echo_upstream
-from benchmarks.load import LoadReport, run_load
+from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
+from benchmarks.machine import described_machine
 from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
 from benchmarks.relays import OURS
 from benchmarks.relays import TRIO_WEBSOCKET as BASELINE
@@ -132,16 +131,15 @@ async def measure(calls: int, seconds: float, rounds: int) -> list[Round]:
 
 async def _measure_once(relay: Relay, calls: int, seconds: float, core: int | None) -> tuple[Cost, list[str]]:
     """What the relay cost, and what went wrong on either side."""
-    async with open_echo_upstream() as upstream, open_relay(relay, upstream.url, core=core) as running:
+    async with open_far_end() as far_end, open_relay(relay, far_end.upstream_url, core=core) as running:
         others = _Others(core, running.pid)
+        target = Target(name=relay.name, url=running.url, pid=running.pid)
         try:
-            report = await run_load(running.url, calls=calls, seconds=seconds, relay_pid=running.pid)
+            level = await measure_level(far_end, target, calls=calls, seconds=seconds, with_direct=False)
             share = others.share()
-        except* ProcessLookupError:
-            raise RelayFailedError(relay.name, "it died under the load", running.said()) from None
-        if not report.frames_carried:
-            raise RelayFailedError(relay.name, f"no frame came back {report.errors[:1]}", running.said())
-        return _cost(relay.name, report, share), [*report.errors, *upstream.errors]
+        except* (LoadError, ProcessLookupError) as group:
+            raise RelayFailedError(relay.name, str(_leaves(group)[0]), running.said()) from None
+        return _cost(relay.name, level, share), list(level.errors)
 
 
 class _Others:
@@ -173,25 +171,24 @@ def _round(number: int, cost: Cost, errors: list[str]) -> Round:
     return Round(cost, problems, is_spoilt=cost.frames_lost > 0 and cost.late_p99_ms > mulaw.FRAME_MS)
 
 
-def _cost(name: str, report: LoadReport, others: float) -> Cost:
-    relay_cpu, round_trip, late = report.relay_cpu, report.round_trip_ms, report.late_ms
-    if relay_cpu is None or round_trip is None or late is None:
+def _cost(name: str, level: Level, others: float) -> Cost:
+    relay, tool, round_trip = level.relay, level.tool, level.latency_ms
+    if relay is None or round_trip is None:
         raise ValueError("nothing was measured")
-    us = 1e6 / report.frames_carried
     return Cost(
         relay=name,
-        us=round(relay_cpu.total_s * us, 1),
-        user_us=round(relay_cpu.user_s * us, 1),
-        system_us=round(relay_cpu.system_s * us, 1),
-        tool_us=round(report.own_cpu.total_s * us, 1),
+        us=round(relay.us, 1),
+        user_us=round(relay.user_us, 1),
+        system_us=round(relay.system_us, 1),
+        tool_us=round(tool.user_us + tool.system_us, 1),
         p50_ms=round(round_trip.p50, 2),
         p95_ms=round(round_trip.p95, 2),
         p99_ms=round(round_trip.p99, 2),
         others=round(others, 2),
-        late_p99_ms=round(late.p99, 2),
-        frames=report.frames_sent,
-        frames_lost=report.frames_lost,
-        frames_altered=report.frames_altered,
+        late_p99_ms=round(tool.late_ms.p99, 2),
+        frames=level.frames.sent,
+        frames_lost=level.frames.lost,
+        frames_altered=level.frames.altered + level.frames.duplicated,
     )
 
 
@@ -213,7 +210,7 @@ def _result(calls: int, seconds: float, rounds: list[Round]) -> Result:
         rounds=tuple(costs),
         problems=tuple(problem for each in rounds for problem in each.problems),
         at=datetime.now(UTC).isoformat(timespec="minutes"),
-        machine=_machine(),
+        machine=described_machine(),
         versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
 
@@ -247,16 +244,6 @@ def _line(cost: Cost) -> str:
         f"  lost {cost.frames_lost} of {cost.frames}  tool {cost.tool_us:.1f} µs"
         f"  others {cost.others:.0%}"
     )
-
-
-def _machine() -> str:
-    """What it runs on, as far as the system says."""
-    try:
-        described = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        described = ""
-    names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -25,7 +25,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One relay under one load in one round.
 
     us, user_us, system_us: its CPU for a frame carried; p50_ms, p99_ms: round trip; lost and altered: frames of those
-    sent; rss_mib: its memory at the highest; rss_per_call_kib: what that is above the memory before the first call, by
+    sent; rss_mib: its memory at the end; rss_per_call_kib: what that is above the memory before the first call, by
     the calls; tool_us, late_p99_ms: what the load tool spent on a frame, and how late it sent; others: share of the
     relay's core that went to other work; errors: of calls and of the upstream.
     """

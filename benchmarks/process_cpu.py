@@ -1,6 +1,6 @@
 """A relay as a process of its own, to be measured from outside: started, kept on one core, its CPU read, ended.
 
-CPU is read from Linux's /proc. Elsewhere there is an error instead of a number of another kind.
+CPU and memory are read from Linux's /proc. Elsewhere there is an error instead of a number of another kind.
 """
 
 import os
@@ -23,7 +23,9 @@ READY_WITHIN_S: Final = 20.0
 ASK_EVERY_S: Final = 0.1
 SAID_CHARACTERS: Final = 2000  # the end of what a relay said, shown when it failed
 # proc_pid_stat(5): utime and stime are fields 14 and 15; field 3 is the first after the name's last parenthesis.
-_UTIME, _STIME = 14 - 3, 15 - 3
+_PPID, _UTIME, _STIME = 4 - 3, 14 - 3, 15 - 3
+_RESIDENT: Final = 1  # proc_pid_statm(5), in pages
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 # proc_stat(5), a core's line: user, nice, system, steal. Interrupts stay out: the relay's own traffic is in them.
 _BUSY: Final = (0, 1, 2, 7)
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -61,6 +63,48 @@ def cpu_of(pid: int) -> CpuTime:
         raise ProcessLookupError(f"process {pid} is gone") from None
     fields = stat.rpartition(")")[2].split()
     return CpuTime(int(fields[_UTIME]) / _TICKS_PER_S, int(fields[_STIME]) / _TICKS_PER_S)
+
+
+def cpu_of_family(pid: int) -> CpuTime:
+    """What a process and its living descendants have spent so far. Raises: as `cpu_of`, for the process itself."""
+    spent = [cpu_of(pid)]
+    for child in descendants(pid):
+        with suppress(ProcessLookupError):  # it has ended since
+            spent.append(cpu_of(child))
+    return CpuTime(sum(each.user_s for each in spent), sum(each.system_s for each in spent))
+
+
+def rss_of_family(pid: int) -> int:
+    """The resident memory of a process and its living descendants, in bytes; what they share counts for each.
+
+    Raises: as `cpu_of`, for the process itself.
+    """
+    cpu_of(pid)  # says why it cannot be read
+    return sum(_rss_bytes(each) for each in (pid, *descendants(pid)))
+
+
+def descendants(pid: int) -> list[int]:
+    """The living children of a process, theirs, and so on. Empty where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[_PPID]), []).append(
+                int(stat.parent.name)
+            )
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        born = children.get(waiting.pop(), [])
+        found += born
+        waiting += born
+    return found
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[_RESIDENT]) * _PAGE_BYTES
+    except OSError:
+        return 0  # it has ended since
 
 
 def own_cpu() -> CpuTime:
