@@ -3,6 +3,7 @@
 The only module that knows matplotlib; it is drawn off screen, into files.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from benchmarks.bench_truncation import Figures
     from benchmarks.bench_truncation import Results as TruncationResults
     from benchmarks.comparison import Comparison, Row
+    from benchmarks.load import Level
 
 OURS_COLOURS: Final = ("#0f6e84", "#4fa3b5", "#9bd0da")  # dark to light; also who sees no red or green tells them apart
 BASELINE_COLOURS: Final = ("#b4582a", "#d4895f", "#efc3a5")
-OTHERS_COLOURS: Final = ("#b4582a", "#7d5ba6", "#8a9a2e", "#6b7a83", "#c9952b")
+# Of several relays beside each other, ours first; they differ in lightness, too.
+SERIES_COLOURS: Final = ("#0f6e84", "#b4582a", "#6a4c93", "#c99a2e", "#5b8c5a", "#8a8f94")
+SERIES_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 INK: Final = "#1d2b33"
 FAINT: Final = "#6b7a83"
 GRID: Final = "#e3e8eb"
@@ -171,7 +175,7 @@ def draw_comparison(comparison: "Comparison", titles: dict[str, str], path: Path
     )
     figure.text(0.025, 0.875, setting, size=9.5, color=FAINT)
     relays = list(dict.fromkeys(row.relay for row in comparison.rows))
-    for relay, colour in zip(relays, (OURS_COLOURS[0], *OTHERS_COLOURS), strict=False):
+    for relay, colour in zip(relays, SERIES_COLOURS, strict=False):
         rows = [row for row in comparison.rows if row.relay == relay and row.behind * 2 <= row.rounds]
         _draw_relay(cpu_axes, trip_axes, rows, colour, titles[relay])
     levels = sorted({row.calls for row in comparison.rows})
@@ -193,6 +197,32 @@ def draw_comparison(comparison: "Comparison", titles: dict[str, str], path: Path
     figure.savefig(path)
 
 
+def draw_loads(relays: "Sequence[tuple[str, Sequence[Level]]]", path: Path) -> None:
+    """Latency (p99 solid, p50 dotted) and CPU per call, both against the number of calls; a PNG.
+
+    Args: relays, the name of each with its levels in any order; the first is drawn strongest. Levels that do not hold
+    are hollow. Of several at the same number of calls the last one counts.
+    """
+    figure = Figure(figsize=(11, 4.9), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    latency_axes, cpu_axes = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.975, top=0.86, bottom=0.13, wspace=0.2)
+    for place, (name, levels) in enumerate(relays):
+        rising = sorted({level.calls: level for level in levels}.values(), key=lambda level: level.calls)
+        style = (SERIES_COLOURS[place % len(SERIES_COLOURS)], SERIES_MARKERS[place % len(SERIES_MARKERS)])
+        _draw_latencies(latency_axes, name, rising, style)
+        _draw_cpu_per_call(cpu_axes, name, rising, style)
+    _tidy_load(latency_axes, "Latency of a frame: p99 (solid) and p50 (dotted)", "ms")
+    latency_axes.set_yscale("log")
+    latency_axes.axhline(20, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
+    _tidy_load(cpu_axes, "CPU of the relay for each call", "% of a core")
+    cpu_axes.set_ylim(bottom=0)
+    if len(relays) > 1:
+        latency_axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
 def _draw_relay(cpu_axes: Axes, trip_axes: Axes, rows: list["Row"], colour: str, title: str) -> None:
     calls = [row.calls for row in rows]
     shares = [row.core_percent for row in rows]
@@ -210,6 +240,33 @@ def _tidy_lines(axes: Axes, title: str, unit: str, levels: list[int]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(levels, [str(level) for level in levels])
     axes.minorticks_off()
+    axes.tick_params(labelsize=8.5, labelcolor=FAINT, length=0)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_latencies(axes: Axes, name: str, levels: "Sequence[Level]", style: tuple[str, str]) -> None:
+    measured = [(level.calls, level.latency_ms, level.holds) for level in levels if level.latency_ms]
+    calls = [each for each, _, _ in measured]
+    axes.plot(calls, [spread.p99 for _, spread, _ in measured], color=style[0], linewidth=1.8, label=name)
+    axes.plot(calls, [spread.p50 for _, spread, _ in measured], color=style[0], linewidth=1.2, linestyle=":")
+    for number, spread, holds in measured:
+        axes.plot(number, spread.p99, style[1], color=style[0], markerfacecolor=style[0] if holds else "white")
+
+
+def _draw_cpu_per_call(axes: Axes, name: str, levels: "Sequence[Level]", style: tuple[str, str]) -> None:
+    measured = [(level.calls, level.relay.core_share_per_call * 100) for level in levels if level.relay]
+    axes.plot(
+        [calls for calls, _ in measured], [share for _, share in measured], color=style[0], marker=style[1], label=name
+    )
+
+
+def _tidy_load(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title, loc="left", size=11, color=INK, pad=10)
+    axes.set_xlabel("calls at once", size=9, color=FAINT, loc="right")
+    axes.set_ylabel(unit, size=9, color=FAINT)
+    axes.set_xlim(left=0)
     axes.tick_params(labelsize=8.5, labelcolor=FAINT, length=0)
     axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

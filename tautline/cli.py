@@ -41,6 +41,8 @@ simulate = typer.Typer(name="simulate", help="Serve a simulator by itself.", no_
 app.add_typer(simulate)
 conformance = typer.Typer(name="conformance", help="Judge any server by what it shows.", no_args_is_help=True)
 app.add_typer(conformance)
+bench = typer.Typer(name="bench", help="Put any server under load.", no_args_is_help=True)
+app.add_typer(bench)
 
 EnvFile = Annotated[
     Path | None,
@@ -241,6 +243,44 @@ def conformance_relay(
         json=as_json,
     )
     raise typer.Exit(_run_until_interrupted(judge))
+
+
+@bench.command("relay")
+def bench_relay(
+    url: Annotated[str, typer.Option(help="Its media stream, such as ws://127.0.0.1:5050/media-stream.")],
+    calls: Annotated[int | None, typer.Option(min=1, help="So many at once; 50 without --calls and --ramp.")] = None,
+    ramp: Annotated[bool, typer.Option("--ramp", help="Find the most calls with p99 <= 20 ms and no loss.")] = False,
+    levels: Annotated[str | None, typer.Option(help="The numbers a ramp climbs: 50,100,200; implies --ramp.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long each level is measured.")] = 10.0,
+    pid: Annotated[int | None, typer.Option(help="The relay's process: its CPU and memory are read.")] = None,
+    profile: Annotated[str, typer.Option(help="What OpenAI's side does: echo, or conversation.")] = "echo",
+    upstream_port: Annotated[int, typer.Option(help="Where OpenAI is played; the relay must connect here.")] = 8767,
+    seed: Annotated[int, typer.Option(help="Of the conversations; the same seed is the same talk.")] = 1,
+    as_json: AsJson = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result into this PNG; needs tautline[plots].")] = None,
+) -> None:
+    """How many calls does this relay carry, at what cost? 0 it held, 1 it did not, 2 nothing could be measured."""
+    from tautline import bench as load  # brings the load tool
+
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    try:
+        order = load.order(
+            url,
+            calls=calls,
+            ramp=ramp,
+            levels=levels,
+            seconds=seconds,
+            pid=pid,
+            profile=profile,
+            upstream_port=upstream_port,
+            seed=seed,
+            json=as_json,
+            plot=plot,
+        )
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    raise typer.Exit(_run_until_interrupted(partial(load.bench_relay, order, _console())))
 
 
 @app.command("settings")

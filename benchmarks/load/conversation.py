@@ -6,7 +6,7 @@ events and the usage. Speech that begins while an answer sounds is a barge-in: f
 `clear` at the caller is measured, and a response that was still being made ends as cancelled.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -108,7 +108,8 @@ class _Answer:
 class ConversationSession(RealtimeSession):
     """One realtime session that talks. It begins when the first frame has told which call it serves.
 
-    Args: talks, by call; may_speak, asked before each turn: a load that is ending wants no new ones.
+    Args: talk_of, a call of the load at hand (the session may be older than it, as a relay's spares are); may_speak,
+    asked before each turn: a load that is ending wants no new ones.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class ConversationSession(RealtimeSession):
         number: int,
         *,
         loop: Loop,
-        talks: Mapping[int, Talk],
+        talk_of: Callable[[int], Talk | None],
         manner: Manner,
         seed: int,
         may_speak: Callable[[], bool],
     ) -> None:
         super().__init__(number)
-        self._loop, self._talks, self._manner, self._seed = loop, talks, manner, seed
+        self._loop, self._talk_of, self._manner, self._seed = loop, talk_of, manner, seed
         self._may_speak = may_speak
         self._talk: Talk | None = None
         self._turns: Iterator[Turn] = iter(())
@@ -142,7 +143,7 @@ class ConversationSession(RealtimeSession):
             self._talk.ledger.arrive(payload, now)
 
     def _begin_talk(self, call: int, now: float) -> None:
-        self._talk = self._talks.get(call)
+        self._talk = self._talk_of(call)
         self._turns = turns(self._manner, self._seed, call)
         self._loop.call_at(now + first_turn_after_s(self._manner, self._seed, call), self._start_speech)
         if self._owes_greeting:

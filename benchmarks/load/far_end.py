@@ -115,7 +115,7 @@ class FarEnd:
         return ConversationSession(
             self.sessions,
             loop=self.loop,
-            talks=self.talks,
+            talk_of=lambda call: self.talks.get(call),
             manner=self._manner,
             seed=self._seed,
             may_speak=lambda: self.may_speak,
