@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -65,22 +65,24 @@ def cpu_of(pid: int) -> CpuTime:
     return CpuTime(int(fields[_UTIME]) / _TICKS_PER_S, int(fields[_STIME]) / _TICKS_PER_S)
 
 
-def cpu_of_family(pid: int) -> CpuTime:
-    """What a process and its living descendants have spent so far. Raises: as `cpu_of`, for the process itself."""
-    spent = [cpu_of(pid)]
-    for child in descendants(pid):
+def cpu_of_family(pids: Sequence[int]) -> CpuTime:
+    """What a process, the first, and its descendants have spent so far. Raises: as `cpu_of`, for the first."""
+    spent = [cpu_of(pids[0])]
+    for child in pids[1:]:
         with suppress(ProcessLookupError):  # it has ended since
             spent.append(cpu_of(child))
     return CpuTime(sum(each.user_s for each in spent), sum(each.system_s for each in spent))
 
 
-def rss_of_family(pid: int) -> int:
-    """The resident memory of a process and its living descendants, in bytes; what they share counts for each.
+def rss_of_family(pids: Sequence[int]) -> int:
+    """Their resident memory, in bytes; what they share counts for each. Raises: as `cpu_of`, for the first."""
+    cpu_of(pids[0])  # says why it cannot be read
+    return sum(_rss_bytes(each) for each in pids)
 
-    Raises: as `cpu_of`, for the process itself.
-    """
-    cpu_of(pid)  # says why it cannot be read
-    return sum(_rss_bytes(each) for each in (pid, *descendants(pid)))
+
+def family_of(pid: int) -> tuple[int, ...]:
+    """A process and its living descendants. Looks at every process of the machine: that takes its milliseconds."""
+    return (pid, *descendants(pid))
 
 
 def descendants(pid: int) -> list[int]:

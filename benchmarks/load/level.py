@@ -21,7 +21,7 @@ from benchmarks.load.ledger import FRAME_S
 from benchmarks.load.pacer import Pacer
 from benchmarks.load.report import Level, TalkFigures
 from benchmarks.load.talk import total
-from benchmarks.process_cpu import CpuTime, cpu_of_family, own_cpu, rss_of_family
+from benchmarks.process_cpu import CpuTime, cpu_of_family, family_of, own_cpu, rss_of_family
 from proto.timing import Percentiles
 
 WARMUP_S: Final = 1.0  # connections, caches and the interpreter's specialisation settle
@@ -100,7 +100,7 @@ async def measure_level(
     Raises: LoadError when there is nothing to report. A single call that fails is a line in the level's `errors`.
     """
     if target.pid is not None and target.pid not in far_end.rss_before_bytes:
-        far_end.rss_before_bytes[target.pid] = _rss(target.pid)
+        far_end.rss_before_bytes[target.pid] = _rss(family_of(target.pid))
     direct_ms = None
     if with_direct:
         on_step(f"{calls} calls, directly")
@@ -109,10 +109,8 @@ async def measure_level(
     run = _Run(far_end, target, calls)
     try:
         await run.dial()
-        await run.warm_up(warmup_s)
         on_step(f"{calls} calls, measuring for {seconds:g} s")
-        await run.measure(seconds)
-        await run.settle()
+        await run.carry(warmup_s, seconds)
         return report.judged(run.level(direct_ms))
     finally:
         await run.hang_up()
@@ -122,9 +120,7 @@ async def _measure_directly(far_end: FarEnd, calls: int, seconds: float, warmup_
     run = _Run(far_end, Target(name="direct", url=far_end.direct_url), calls)
     try:
         await run.dial()
-        await run.warm_up(warmup_s)
-        await run.measure(seconds)
-        await run.settle()
+        await run.carry(warmup_s, seconds)
     finally:
         await run.hang_up()
     return report.latency_of(run.ledgers)
@@ -150,6 +146,7 @@ class _Run:
         self._sessions_before = far_end.sessions
         self._pacer: Pacer | None = None
         self._ends: list[_Reading] = []
+        self._family: tuple[int, ...] = ()  # the relay's processes
         self._rss_bytes = 0
 
     async def dial(self) -> None:
@@ -158,9 +155,26 @@ class _Run:
         if not any(caller.is_on for caller in self._callers):
             raise RelayUnreachableError(self._target.url, self._first_error())
 
-    async def warm_up(self, warmup_s: float) -> None:
-        """Send until all calls carry audio, but not for ever. Raises: LoadError when none does."""
+    async def carry(self, warmup_s: float, seconds: float) -> None:
+        """Warm up, measure, and let the last frames arrive. Raises: LoadError when no frame arrives."""
+        if self._target.pid is not None:
+            self._family = family_of(self._target.pid)  # now: between two frames there is no time for it
         pacer = self._pacer = Pacer(self._far_end.loop, self._callers)
+        with _without_garbage_collection():
+            pacer.begin()
+            await self._warm_up(pacer, warmup_s)
+            for ledger in self.ledgers:
+                ledger.begin_window()
+            self._ends.append(self._read())
+            await pacer.run(max(1, round(seconds / FRAME_S)))
+            self._ends.append(self._read())
+        if self._family:
+            self._rss_bytes = _rss(self._family)
+        self._far_end.may_speak = False
+        await _until(lambda: not any(each.is_on and each.ledger.is_waiting for each in self._callers), SETTLE_WITHIN_S)
+
+    async def _warm_up(self, pacer: Pacer, warmup_s: float) -> None:
+        """Send until all calls carry audio, but not for ever."""
         least, most = (round(seconds / FRAME_S) for seconds in (warmup_s, max(warmup_s, WARM_WITHIN_S)))
         await pacer.run(least)
         for _ in range(least, most):
@@ -169,23 +183,6 @@ class _Run:
             await pacer.run(1)
         if not any(ledger.arrived for ledger in self.ledgers):
             self._explain_silence()
-
-    async def measure(self, seconds: float) -> None:
-        """The window. Raises: RelayGoneError."""
-        assert self._pacer is not None  # noqa: S101 - for the type checker: `warm_up` comes first
-        for ledger in self.ledgers:
-            ledger.begin_window()
-        with _without_garbage_collection():
-            self._ends.append(self._read())
-            await self._pacer.run(max(1, round(seconds / FRAME_S)))
-            self._ends.append(self._read())
-        if self._target.pid is not None:
-            self._rss_bytes = _rss(self._target.pid)
-
-    async def settle(self) -> None:
-        """Let the last frames arrive."""
-        self._far_end.may_speak = False
-        await _until(lambda: not any(each.is_on and each.ledger.is_waiting for each in self._callers), SETTLE_WITHIN_S)
 
     async def hang_up(self) -> None:
         """End all calls, kindly at first."""
@@ -241,14 +238,14 @@ class _Run:
     def _explain_silence(self) -> None:
         first = self._first_error()
         detail = f" ({first})" if first else ""
-        if self._target.pid is not None:
-            _cpu(self._target.pid)  # a relay that has died is the better explanation
+        if self._family:
+            _cpu(self._family)  # a relay that has died is the better explanation
         if self._far_end.sessions == 0 and self._target.url != self._far_end.direct_url:
             raise NothingConnectedError(self._far_end.upstream_url, detail)
         raise NoAudioError(self._far_end.sessions - self._sessions_before, detail)
 
     def _read(self) -> _Reading:
-        relay = None if self._target.pid is None else _cpu(self._target.pid)
+        relay = _cpu(self._family) if self._family else None
         return _Reading(perf_counter(), sum(ledger.arrived for ledger in self.ledgers), own_cpu(), relay)
 
 
@@ -260,18 +257,18 @@ async def _until(is_true: Callable[[], bool], seconds: float) -> None:
         await trio.sleep(FRAME_S)
 
 
-def _cpu(pid: int) -> CpuTime:
+def _cpu(family: Sequence[int]) -> CpuTime:
     try:
-        return cpu_of_family(pid)
+        return cpu_of_family(family)
     except ProcessLookupError:
-        raise RelayGoneError(pid) from None
+        raise RelayGoneError(family[0]) from None
 
 
-def _rss(pid: int) -> int:
+def _rss(family: Sequence[int]) -> int:
     try:
-        return rss_of_family(pid)
+        return rss_of_family(family)
     except ProcessLookupError:
-        raise RelayGoneError(pid) from None
+        raise RelayGoneError(family[0]) from None
 
 
 @contextmanager

@@ -9,7 +9,8 @@ Trio task does.
 import heapq
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from math import inf
 from time import perf_counter
@@ -29,6 +30,8 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = count()  # so that the heap never compares two actions
+        self._is_free = trio.Event()  # nobody takes the turns but `run`
+        self._is_free.set()
 
     def add(self, sock: socket.socket, on_ready: OnReady) -> None:
         """Call whenever the socket can be read. What it calls must not raise."""
@@ -58,10 +61,20 @@ class Loop:
         while timers and timers[0][0] <= perf_counter():
             heapq.heappop(timers)[2]()
 
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """All turns are the caller's inside this context; `run` would only be woken for nothing."""
+        self._is_free = trio.Event()
+        try:
+            yield
+        finally:
+            self._is_free.set()
+
     async def run(self) -> None:
         """Serve, until cancelled, whatever nobody else's turns have served."""
         try:
             while True:
+                await self._is_free.wait()
                 with trio.move_on_after(TICK_S if self._timers else inf):
                     await trio.lowlevel.wait_readable(self._selector)
                 self.turn(0)

@@ -26,15 +26,22 @@ class Pacer:
     def __init__(self, loop: Loop, callers: Sequence[Caller]) -> None:
         self._loop, self._callers = loop, callers
         self._spacing_s = FRAME_S / len(callers)
-        self._began_at = perf_counter()
+        self._began_at = 0.0
         self._next = 0  # frame of all callers together
         self.late_ms = array("d")
         self.gave_up = False  # the timetable was beyond this machine
 
+    def begin(self) -> None:
+        """The first frame is due now."""
+        self._began_at = perf_counter()
+
     async def run(self, rounds: int) -> None:
         """Send so many frames of each caller, to the end of the last one's 20 ms."""
         self.late_ms = array("d")
-        end = self._next + rounds * len(self._callers)
+        with self._loop.taken():
+            await self._run_to(self._next + rounds * len(self._callers))
+
+    async def _run_to(self, end: int) -> None:
         turn_ends_at = perf_counter() + TURN_S
         while not self.gave_up and not (self._next == end and self._due_at() <= perf_counter()):
             self._send_due(end)
