@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -129,6 +129,17 @@ async def test_a_changed_text_is_rendered_anew_and_the_old_one_is_still_there(
     assert await rendered(tmp_path) == (before, 0)
 
 
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time passes while a thread works, and a wait of twenty minutes is over before a file is read."""
+
+    async def run_here(sync: Callable[..., object], *arguments: object) -> object:
+        return sync(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_here)
+
+
+@pytest.mark.usefixtures("no_threads")
 async def test_what_another_process_renders_is_used_once_it_is_there_and_not_rendered_twice(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
