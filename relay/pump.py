@@ -2,43 +2,52 @@
 
 It sleeps until any socket is ready, handles every ready one synchronously, then writes what each has to say with one
 `send`. There is no `await` between the first byte read and the last byte written, no task switch and no `epoll_ctl` per
-frame; that is where the speed comes from. A handler that raises fails its own call: the pump and all others go on.
+frame; that is where the speed comes from. Where it can it does the sleeping itself, in Trio's place (relay.trio_loop),
+because a turn of Trio's loop costs as much as a frame. A handler that raises fails its own call: the pump and all
+others go on.
 """
 
-import selectors
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
+from relay.readiness import MAX_READY, READ, WRITE, open_readiness
 from relay.sockets import READ_BYTES, MediaSocket, OnFailure
+from relay.trio_loop import only_trio_loop
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Pump:
-    """Owns the selector. Sockets are attached for exactly as long as their call's scope lasts."""
+    """Knows which sockets are ready. They are attached for exactly as long as their call's scope lasts."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()  # epoll or kqueue: its own descriptor can be waited for
+        self._readiness = open_readiness()
+        self._links: dict[int, _Link] = {}  # by descriptor
         self._dirty: list[_Link] = []  # have something to write once this batch is handled
         self._in_batch = False
 
     @property
     def attached(self) -> int:
         """How many sockets are attached."""
-        return len(self._selector.get_map())
+        return len(self._links)
 
     async def run(self) -> None:
         """Carry bytes until cancelled."""
         try:
-            while True:
-                await trio.lowlevel.wait_readable(self._selector)
-                self._handle_ready()
+            with only_trio_loop() as loop:
+                if loop is not None:
+                    self._readiness.register(loop.fd, READ)
+                    await loop.wait_with(self._carry)
+                while True:
+                    await trio.lowlevel.wait_readable(self._readiness)
+                    self._carry(0)
         finally:
-            self._selector.close()
+            self._links.clear()
+            self._readiness.close()
 
     @asynccontextmanager
     async def attach(
@@ -49,7 +58,8 @@ class Pump:
         Args: received, bytes that were read already.
         """
         link = _Link(self, sock, media, on_failure)
-        self._selector.register(sock, selectors.EVENT_READ, link)
+        self._links[sock.fileno()] = link
+        self._readiness.register(sock.fileno(), READ)
         media.wake = link.wake
         try:
             link.begin(received)
@@ -59,14 +69,19 @@ class Pump:
             link.detach()
             sock.close()
 
-    def _handle_ready(self) -> None:
-        self._in_batch = True
-        for key, ready in self._selector.select(0):
-            link: _Link = key.data
+    def _carry(self, timeout_s: float) -> bool:
+        """Wait for one batch, and handle it. True when it was not for our sockets alone."""
+        ready = self._readiness.poll(timeout_s, MAX_READY)
+        self._in_batch, has_others = True, False
+        for fd, events in ready:
+            link = self._links.get(fd)
+            if link is None:  # Trio's, or one that was detached by what came before it
+                has_others = True
+                continue
             try:
-                if ready & selectors.EVENT_READ:
+                if events != WRITE:
                     link.read()
-                if ready & selectors.EVENT_WRITE:
+                if events & WRITE:
                     link.flush()
             except Exception as error:  # of one call; it must not reach the pump
                 link.fail(error)
@@ -77,6 +92,7 @@ class Pump:
             except Exception as error:
                 link.fail(error)
         self._in_batch = False
+        return has_others
 
 
 class _Link:
@@ -84,6 +100,7 @@ class _Link:
 
     def __init__(self, pump: Pump, sock: socket.socket, media: MediaSocket, on_failure: OnFailure) -> None:
         self._pump, self._sock, self._media, self._on_failure = pump, sock, media, on_failure
+        self._fd = sock.fileno()
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._is_dirty = False
         self._is_attached = True
@@ -156,14 +173,13 @@ class _Link:
         """Leave the selector; a closed or broken socket would be ready for ever."""
         if self._is_attached:
             self._is_attached = False
-            with suppress(KeyError):  # the pump may end before its last call, and forgets everybody then
-                self._pump._selector.unregister(self._sock)
+            if self._pump._links.pop(self._fd, None):  # the pump may end before its last call, and forgets all then
+                self._pump._readiness.unregister(self._fd)
 
     def _want_write(self, wants_write: bool) -> None:
         if self._is_attached and wants_write != self._wants_write:
             self._wants_write = wants_write
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wants_write else 0)
-            self._pump._selector.modify(self._sock, events, self)
+            self._pump._readiness.modify(self._fd, READ | WRITE if wants_write else READ)
 
 
 class PumpLine:
