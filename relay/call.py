@@ -11,7 +11,6 @@ Here the call begins and ends, and its sessions with the model come and go; what
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import inf
-from random import Random
 from typing import assert_never
 
 from proto import mulaw, realtime, twilio
@@ -41,7 +40,7 @@ from relay.link import Link, Place
 from relay.patience import End
 from relay.persona import Persona
 from relay.realtime_model import answers_probe, ends_session, is_benign, takes_our_audio
-from relay.retry import Failure, RetryIn, failure_of_close, failure_of_code
+from relay.retry import Chance, Failure, RetryIn, failure_of_close, failure_of_code
 from relay.retry import Terminal as NoRetry
 from relay.tools import ToolOffer
 from relay.unusable import Unusable
@@ -65,7 +64,7 @@ class Call:
         self._dialogue = Dialogue(persona, offers, now)
         self._floor = self._dialogue.floor
         self._model = self._dialogue.model
-        self._chance = Random(0)  # noqa: S311 - for delays; a recorded call must find the same ones again
+        self._chance = Chance()  # for delays; a recorded call must find the same ones again
         self._link = Link(self._chance, budget_s=persona.reconnect_within_s)
         self._unusable = Unusable()
         self._start_due_at = now + START_WITHIN_S  # inf once it came
@@ -231,7 +230,7 @@ class Call:
             return [*self._end("bad_start", now, code=1008)]
         self._unusable.count_sequence(event.sequence_number)
         self.call_sid, self._stream_sid, self._start_due_at = start.call_sid, start.stream_sid, inf
-        self._chance.seed(start.stream_sid)
+        self._chance.seed = start.stream_sid
         names = tuple(sorted(start.custom_parameters))
         started = log.CallStarted(stream_sid=start.stream_sid, parameters=names)
         return [started, *self._dialogue.begin(start.stream_sid, now), *self._link.open(now)]

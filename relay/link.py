@@ -6,13 +6,12 @@ ends a session after 60 minutes, so the replacement begins early and then waits 
 """
 
 from math import inf
-from random import Random
 from typing import Literal
 
 import msgspec
 
 from relay.events import Command, OpenUpstream
-from relay.retry import Failure, Retry, RetryIn, Verdict
+from relay.retry import Chance, Failure, Retry, RetryIn, Verdict
 
 CREATED_WITHIN_S = 5.0  # from the open socket's `OpenUpstream` on: a spare is there at once, a new one takes < 1 s
 CONFIGURED_WITHIN_S = 5.0  # from `session.created` to `session.updated`; 0.1 s is usual
@@ -58,7 +57,7 @@ class Link:
     Args: random, for the delays between attempts; budget_s, how long a caller is kept waiting for a session.
     """
 
-    def __init__(self, random: Random, *, budget_s: float) -> None:
+    def __init__(self, random: Chance, *, budget_s: float) -> None:
         self._retry = Retry(random, budget_s=budget_s)
         self._sessions: dict[Place, _Session] = {}
         self._reopen_at = inf  # the one in use was lost, and is tried again then

@@ -114,6 +114,23 @@ def failure_of_code(error_code: str | None) -> Failure:
     return Failure(kind="lost", error_code=error_code[:_MAX_CODE_CHARACTERS] if error_code else None)
 
 
+class Chance:
+    """Random numbers, the same ones again for the same seed, of which most calls never need one.
+
+    The generator weighs 2.5 KB, so it is made when the first is asked for. Attributes: seed, to be set before that.
+    """
+
+    def __init__(self, seed: str = "") -> None:
+        self.seed = seed
+        self._random: Random | None = None
+
+    def random(self) -> float:
+        """The next one, from 0 to 1."""
+        if self._random is None:
+            self._random = Random(self.seed)  # noqa: S311 - for delays
+        return self._random.random()
+
+
 class Retry:
     """The failures of one connection that somebody wants to have, and what to do about each.
 
@@ -123,7 +140,9 @@ class Retry:
     Args: random, for the jitter; budget_s, from a trouble's beginning to its last attempt; longest_s, of one delay.
     """
 
-    def __init__(self, random: Random, *, budget_s: float = CALL_BUDGET_S, longest_s: float = LONGEST_DELAY_S) -> None:
+    def __init__(
+        self, random: Random | Chance, *, budget_s: float = CALL_BUDGET_S, longest_s: float = LONGEST_DELAY_S
+    ) -> None:
         self._random, self._budget_s, self._longest_s = random, budget_s, longest_s
         self._began_at: float | None = None  # the trouble
         self._up_since = inf
@@ -184,5 +203,5 @@ def _is_drop(failure: Failure) -> bool:
     return failure.error_code == "session_expired" or (failure.kind == "lost" and failure.close_code in (1000, 1001))
 
 
-def _jittered(delay_s: float, random: Random) -> float:
+def _jittered(delay_s: float, random: Random | Chance) -> float:
     return delay_s * (1 - JITTER * random.random())

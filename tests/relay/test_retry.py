@@ -12,6 +12,7 @@ from relay.retry import (
     CALL_BUDGET_S,
     SETTLED_AFTER_S,
     TERMINAL_CODES,
+    Chance,
     Failure,
     GiveUp,
     Retry,
@@ -230,3 +231,9 @@ def test_attempts_that_fail_at_once_end_within_the_budget(story: Story, seed: in
         now += verdict.delay_s
     assert now <= 1000.0 + CALL_BUDGET_S
     assert attempts <= 7  # one at once, and 0.375 + 0.75 + 1.5 + 3 s at the very least before the last
+
+
+def test_a_recorded_call_finds_the_same_delays_again() -> None:
+    first, again, other = (Retry(Chance(seed)) for seed in ("MZ1", "MZ1", "MZ2"))
+    delays = [retry.failed(Failure(kind="unreachable"), now=100.0) for retry in (first, again, other)]
+    assert delays[0] == delays[1] != delays[2]
