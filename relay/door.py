@@ -129,6 +129,7 @@ class Door:
             _logger.info("door.refused", status=error.status, detail=error.detail)
             await _turn_away(stream, error)
             return
+        del raw, head  # some KB that nobody reads again, and a call may last an hour
         try:
             await stream.send_all(accepted)
             if isinstance(stream, trio.SocketStream):

@@ -66,11 +66,13 @@ class SpareConnections:
         Raises: what `connect` raises, if there is no spare.
         """
         while (spare := self._take()) is not None:
-            async with aclosing(spare.connection):
+            async with aclosing(spare.connection) as connection:
                 await spare.released.wait()  # one turn of the loop: nobody else reads it from here on
                 if spare.is_fit:
                     self._totals.upstream_spares_used += 1
-                    yield spare.connection.line(spare.kept)
+                    line = connection.line(spare.kept)
+                    del spare  # some KB that are of no use any more, and a call may last an hour
+                    yield line
                     return
         async with aclosing(await self._connect()) as connection:
             self._totals.upstream_opened_cold += 1

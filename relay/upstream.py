@@ -93,6 +93,7 @@ class SocketConnection:
 
     def line(self, received: bytes) -> Line:
         """See Connection.line."""
+        self.received = b""  # the line has it
         return PumpLine(self._pump, self._sock, received)
 
     async def aclose(self) -> None:
