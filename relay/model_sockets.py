@@ -102,6 +102,8 @@ class ModelSockets:
                         await trio.sleep_forever()
         except (HandshakeError, OSError) as error:
             self._on_unreachable(place_of, error)
+        finally:
+            session.media = None  # its listener knows the session: both are freed now, not by a collection
 
     def _place_of(self, session: _Session) -> Place | None:
         if self._sessions.get("in_use") is session:

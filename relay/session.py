@@ -116,6 +116,7 @@ class CallSession:
             if self._capture is not None:
                 self._capture.close()
             self._totals.active_calls -= 1
+            del self._twilio, self._models, self._admit_start  # they know us: all is freed now, not by a collection
 
     @property
     def is_over(self) -> bool:

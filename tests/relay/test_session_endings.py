@@ -1,5 +1,7 @@
 """However a call ends, and whoever ends it: both sides are closed, it is recorded once, and no other call notices."""
 
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -198,3 +200,17 @@ async def test_a_call_log_that_breaks_at_the_very_end_leaves_no_call_behind(
             await twilio.is_disconnected.wait()
     assert totals.active_calls == 0
     assert {line["event"] for line in lines} == {"call.failed"}
+
+
+async def test_an_ended_call_is_freed_without_a_garbage_collection(
+    autojump_clock: MockClock, open_call: OpenCall, sessions: list[CallSession]
+) -> None:
+    gc.disable()
+    try:
+        async with open_call() as (twilio, openai):
+            await openai.send(wire.response_created(), wire.audio_delta("item_1", ms=200))
+            await twilio.send(wire.frame(FRAME), wire.stop())
+        ended = weakref.ref(sessions.pop())
+        assert ended() is None
+    finally:
+        gc.enable()
