@@ -39,7 +39,7 @@ _pack_8_byte_header = Struct("!BBQ").pack
 # Below this size one XOR of big integers is quicker (0.8 against 1.6 µs at 250 bytes), above it numpy (1.7 against
 # 2.3 µs at 1,000 bytes, 6 against 150 µs at 64,000). The lines cross between 700 and 750 bytes.
 _NUMPY_FROM_BYTES = 750
-_KEYS_PER_DRAW = 256  # one system call for a few seconds of speech
+_KEYS_PER_DRAW = 64  # one system call for a second of speech; each socket holds a draw
 
 
 class Role(Enum):
