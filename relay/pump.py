@@ -10,7 +10,7 @@ others go on.
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
@@ -63,6 +63,7 @@ class Pump:
         media.wake = link.wake
         try:
             link.begin(received)
+            del received  # some KB with a real service's first event, and a call may last an hour
             yield
         finally:
             media.wake = lambda: None
@@ -188,8 +189,7 @@ class PumpLine:
     def __init__(self, pump: Pump, sock: socket.socket, received: bytes = b"") -> None:
         self._pump, self._sock, self._received = pump, sock, received
 
-    @asynccontextmanager
-    async def attach(self, media: MediaSocket, on_failure: OnFailure) -> AsyncIterator[None]:
+    def attach(self, media: MediaSocket, on_failure: OnFailure) -> AbstractAsyncContextManager[None]:
         """See relay.sockets.Line.attach."""
-        async with self._pump.attach(self._sock, media, on_failure, self._received):
-            yield
+        received, self._received = self._received, b""
+        return self._pump.attach(self._sock, media, on_failure, received)
