@@ -6,7 +6,7 @@ bytes in the structs. Inbound types are named for what happened, outbound ones f
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -192,6 +192,7 @@ class OutputItemDone(ServerEvent, frozen=True, tag="response.output_item.done"):
     item: Item
 
 
+@final
 class AudioDelta(ServerEvent, frozen=True, tag="response.output_audio.delta"):
     """Some of the agent's voice. delta: μ-law bytes, any length; bursts run far ahead of real time."""
 
@@ -352,6 +353,7 @@ class UpdateSession(ClientEvent, frozen=True, tag="session.update"):
     session: SessionConfig
 
 
+@final
 class AppendAudio(ClientEvent, frozen=True, tag="input_audio_buffer.append"):
     """Caller audio, μ-law; never acknowledged."""
 

@@ -6,7 +6,7 @@ base64 on the wire and plain bytes in the structs, so that whoever handles it ca
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import msgspec
 
@@ -62,6 +62,7 @@ class MediaBody(Body, frozen=True):
     timestamp: int | None = None
 
 
+@final
 class Media(Message, frozen=True, tag="media"):
     """One frame of caller audio. Media Streams docs, "Media message"."""
 
@@ -76,6 +77,7 @@ class MarkBody(Body, frozen=True):
     name: str
 
 
+@final
 class Mark(Message, frozen=True, tag="mark"):
     """A mark of ours comes back: what was queued before it has been played, or was cleared."""
 
@@ -122,6 +124,7 @@ class PlayBody(Body, frozen=True):
     payload: bytes
 
 
+@final
 class Play(Message, frozen=True, tag="media"):
     """Queue audio at the far end; it is played in order, without pause."""
 
@@ -129,6 +132,7 @@ class Play(Message, frozen=True, tag="media"):
     media: PlayBody
 
 
+@final
 class SendMark(Message, frozen=True, tag="mark"):
     """Ask for an echo when everything queued so far has been played."""
 
