@@ -94,7 +94,7 @@ class Call:
         if type(event) is twilio.Media:
             return self._caller_frame(event, now)
         if type(event) is twilio.Mark:
-            return [*self._mark_echoed(event, now), *self._look_around(now)]
+            return self._mark_came(event, now)
         if type(event) is realtime.AudioDelta or isinstance(event, realtime.ServerEvent):
             self._dialogue.seen(now)
             self._caller.session_lives()
@@ -426,6 +426,14 @@ class Call:
         """What was answered need not be heard again by the next session."""
         if self._dialogue.is_answered:
             self._caller.answered()
+
+    def _mark_came(self, event: twilio.Mark, now: float) -> list[Command]:
+        echoed = self._mark_echoed(event, now)
+        if not self._floor.is_taken:
+            return [*echoed, *self._look_around(now)]
+        # The agent has the word as before, so nobody is less busy than they were, and no other deadline moves.
+        self._others_due_at = min(self._others_due_at, self._floor.deadline)
+        return echoed
 
     def _mark_echoed(self, event: twilio.Mark, now: float) -> list[Command]:
         if not self._is_ours(event):
