@@ -81,7 +81,7 @@ class FrameCodec:
 
     Args: role, ours; max_message_bytes, the payload we accept in one message, be it one frame or many.
     What it holds is bounded: the message that is arriving, at most max_message_bytes, and the newest pong and one
-    close frame towards the peer.
+    close frame towards the peer. Attributes: owes_reply, whether `take_replies` has anything to give.
     """
 
     def __init__(self, role: Role, *, max_message_bytes: int) -> None:
@@ -100,6 +100,7 @@ class FrameCodec:
         self._message = bytearray()  # what wsproto decoded of it
         self._pong_owed = b""
         self._close_owed = b""
+        self.owes_reply = False
         self._is_closing = False  # our close frame is made: after it we send nothing (5.5.1)
         self._is_closed = False
 
@@ -115,11 +116,6 @@ class FrameCodec:
             at = self._pass_to_wsproto(data, at, received)
         return received
 
-    @property
-    def owes_reply(self) -> bool:
-        """Whether `take_replies` has anything to give."""
-        return bool(self._pong_owed or self._close_owed)
-
     def take_replies(self) -> bytes:
         """The pong and the close frame that we owe the peer, to be written now; b"" when there is none.
 
@@ -127,6 +123,7 @@ class FrameCodec:
         """
         replies = self._pong_owed + self._close_owed
         self._pong_owed = self._close_owed = b""
+        self.owes_reply = False
         return replies
 
     def text(self, raw: bytes) -> bytes:
@@ -165,6 +162,7 @@ class FrameCodec:
             return b""
         self._is_closing = True
         self._pong_owed = b""  # it would be written after the close frame
+        self.owes_reply = False
         return self._wsproto.send(events.CloseConnection(code, reason))
 
     def _take_whole_texts(self, data: bytes, at: int, received: list[Received]) -> int:
@@ -260,6 +258,7 @@ class FrameCodec:
                 case events.Ping():
                     if not self._is_closing:
                         self._pong_owed = self._wsproto.send(event.response())
+                        self.owes_reply = True
                     self._let_wsproto_go()
                 case events.Pong(payload=payload):
                     received.append(Pong(payload))
@@ -277,6 +276,7 @@ class FrameCodec:
         by_peer = self._wsproto.state in {ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED}
         if not self._is_closing:
             self._close_owed = self._wsproto.send(event)
+            self.owes_reply = True
         self._is_closing = self._is_closed = True
         self._message.clear()
         received.append(Closed(int(event.code), event.reason or "", by_peer))

@@ -42,7 +42,7 @@ class MediaSocket:
         self.bytes_received += len(data)
         received = self._codec.receive(data)
         if self._codec.owes_reply:
-            self._put(self._codec.take_replies(), is_audio=False)
+            self._put(self._codec.take_replies())
         if received:
             self.is_closed = type(received[-1]) is Closed
             self._on_batch(received)
@@ -58,19 +58,19 @@ class MediaSocket:
 
         Raises: SlowConsumerError when the peer does not read and nothing may be dropped.
         """
-        self._put(self._codec.text(raw), is_audio=is_audio)
+        self._put(self._codec.text(raw), is_audio)
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        self._put(self._codec.ping(), is_audio=False)
+        self._put(self._codec.ping())
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye; audio still queued is dropped, it would only delay that."""
         self.outbox.discard_audio()
         if not self.is_closed:
-            self._put(self._codec.close(code, reason), is_audio=False)
+            self._put(self._codec.close(code, reason))
 
-    def _put(self, frame: bytes, *, is_audio: bool) -> None:
+    def _put(self, frame: bytes, is_audio: bool = False) -> None:
         if not frame:
             return  # the codec has said its goodbye: nothing may follow
         try:
