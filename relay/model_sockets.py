@@ -12,9 +12,8 @@ import trio
 
 from proto import realtime
 from proto.errors import HandshakeError, SlowConsumerError
-from proto.websocket import Received
 from relay.link import Place
-from relay.sockets import Line, MediaSocket, OnFailure
+from relay.sockets import Line, MediaSocket, OnBatch, OnFailure
 
 Connect = Callable[[], AbstractAsyncContextManager[Line]]
 PlaceOf = Callable[[], Place | None]  # where a session stands now; None once it was dropped
@@ -31,21 +30,21 @@ class _Session:
 class ModelSockets:
     """Opens, switches and closes a call's sockets to OpenAI.
 
-    Args: connect, opens a line to OpenAI (raises HandshakeError or OSError); on_batch, hears what a session says, with
-    what tells its place before each message; on_unreachable, hears that one could not be connected; on_failure, hears
-    what the listeners raise.
+    Args: connect, opens a line to OpenAI (raises HandshakeError or OSError); listener, gives what hears all that a
+    session says, and is given what tells its place; on_unreachable, hears that one could not be connected; on_failure,
+    hears what the listeners raise.
     """
 
     def __init__(
         self,
         connect: Connect,
         *,
-        on_batch: Callable[[PlaceOf, list[Received]], None],
+        listener: Callable[[PlaceOf], OnBatch],
         on_unreachable: Callable[[PlaceOf, HandshakeError | OSError], None],
         on_failure: OnFailure,
     ) -> None:
         self._connect = connect
-        self._on_batch, self._on_unreachable, self._on_failure = on_batch, on_unreachable, on_failure
+        self._listener, self._on_unreachable, self._on_failure = listener, on_unreachable, on_failure
         self._sessions: dict[Place, _Session] = {}
         self._dropped_audio_frames = 0  # by sockets that are gone
 
@@ -97,7 +96,7 @@ class ModelSockets:
             with session.scope:
                 async with self._connect() as line:
                     # Before it is attached: its first event may come with the handshake.
-                    session.media = MediaSocket("openai", partial(self._on_batch, place_of))
+                    session.media = MediaSocket("openai", self._listener(place_of))
                     async with line.attach(session.media, self._on_failure):
                         await trio.sleep_forever()
         except (HandshakeError, OSError) as error:

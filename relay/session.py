@@ -43,7 +43,7 @@ from relay.persona import Persona
 from relay.recorder import Capture, Decide
 from relay.reporter import Reporter
 from relay.retry import failure_of
-from relay.sockets import Line, MediaSocket
+from relay.sockets import Line, MediaSocket, OnBatch
 from relay.tools import ToolBox, ToolContext, run_tool
 from relay.totals import Totals
 
@@ -88,7 +88,7 @@ class CallSession:
         self._is_admitted = False
         self._twilio = MediaSocket("twilio", self._on_twilio)
         self._models = ModelSockets(
-            connect, on_batch=self._on_openai, on_unreachable=self._on_unreachable, on_failure=self._fail
+            connect, listener=self._listener, on_unreachable=self._on_unreachable, on_failure=self._fail
         )
         self._appends: list[bytes] = []  # caller audio of this batch, sent as one append
         self._hang_up: HangUp | None = None
@@ -210,10 +210,11 @@ class CallSession:
 
     def _on_twilio(self, received: list[Received]) -> None:
         step = self._step if self._is_admitted else self._step_until_admitted
-        self._on_batch("twilio", twilio.decode, received, step)
+        self._on_batch("twilio", twilio.decode, step, received)
 
-    def _on_openai(self, place_of: PlaceOf, received: list[Received]) -> None:
-        self._on_batch("openai", realtime.decode, received, partial(self._step_from, place_of))
+    def _listener(self, place_of: PlaceOf) -> OnBatch:
+        """What hears all that one session with the model says."""
+        return partial(self._on_batch, "openai", realtime.decode, partial(self._step_from, place_of))
 
     def _on_unreachable(self, place_of: PlaceOf, error: HandshakeError | OSError) -> None:
         self._step_from(place_of, UpstreamUnreachable(failure_of(error), str(error)), trio.current_time())
@@ -229,8 +230,8 @@ class CallSession:
         self,
         peer: Peer,
         decode: Callable[[bytes], Decoded],
-        received: list[Received],
         step: Callable[[Decoded | Malformed | SocketClosed, float], None],
+        received: list[Received],
     ) -> None:
         now = self._clock.current_time()
         for message in received:
