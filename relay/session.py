@@ -6,6 +6,7 @@ awaited. When `run` returns nothing of the call is left, and nothing that goes w
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TypeVar, assert_never
 
 import structlog
@@ -96,6 +97,7 @@ class CallSession:
         self._changed = trio.Event()  # a socket closed: look again whether the goodbye is complete
         self._clock = trio.lowlevel.current_clock()
         self._timer = trio.CancelScope()  # what the call's task sleeps in
+        self._armed_for = inf  # its deadline, which Trio is slower to tell
 
     async def run(self, line: Line) -> None:
         """Carry the call on this line until either side ends it. Raises nothing but Cancelled."""
@@ -168,7 +170,8 @@ class CallSession:
         seen: Signs = {}
         look_at = trio.current_time() + PING_EVERY_S
         while True:
-            with trio.CancelScope(deadline=min(self._call.deadline, look_at)) as self._timer:
+            self._armed_for = min(self._call.deadline, look_at)
+            with trio.CancelScope(deadline=self._armed_for) as self._timer:
                 await self._ended.wait()
                 return
             now = trio.current_time()
@@ -248,10 +251,11 @@ class CallSession:
 
     def _after_steps(self) -> None:
         """All events of a batch are handled: send what was gathered, and wake up in time for what is due next."""
-        self._flush_appends()
+        if self._appends:
+            self._flush_appends()
         deadline = self._call.deadline
-        if deadline < self._timer.deadline:
-            self._timer.deadline = deadline
+        if deadline < self._armed_for:
+            self._armed_for = self._timer.deadline = deadline
 
     def _step_until_admitted(self, event: Event, now: float) -> None:
         self._step(self._admitted(event) if isinstance(event, twilio.Start) else event, now)
