@@ -424,7 +424,7 @@ class Call:
 
     def _note_answer(self) -> None:
         """What was answered need not be heard again by the next session."""
-        if self._dialogue.is_answered:
+        if self._dialogue.is_answered and not self._caller.is_answered:
             self._caller.answered()
 
     def _mark_came(self, event: twilio.Mark, now: float) -> list[Command]:

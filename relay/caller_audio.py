@@ -111,7 +111,9 @@ class CallerAudio:
     def _keep(self, audio: bytes) -> None:
         self._kept.append(audio)
         self._kept_bytes += len(audio)
-        self._forget_beyond(MAX_HELD_BYTES if self._is_holding or not self._is_answered else MAX_UNCONFIRMED_BYTES)
+        limit_bytes = MAX_HELD_BYTES if self._is_holding or not self._is_answered else MAX_UNCONFIRMED_BYTES
+        if self._kept_bytes > limit_bytes:
+            self._forget_beyond(limit_bytes)
 
     def _forget_beyond(self, limit_bytes: int) -> None:
         while self._kept_bytes > limit_bytes:

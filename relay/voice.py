@@ -9,7 +9,7 @@ from proto import mulaw, twilio
 from relay import log
 from relay.events import Command
 from relay.pacer import Chunk, Pacer, PartEnd
-from relay.playout import Heard, Key, MarkName, Outgoing, Playout
+from relay.playout import Heard, Key, Outgoing, Playout
 from relay.turns import TurnClock
 
 
@@ -124,11 +124,11 @@ class AgentVoice:
     def _send(self, outgoing: list[Outgoing]) -> list[Command]:
         said: list[Command] = []
         for piece in outgoing:
-            if isinstance(piece, MarkName):
-                said.append(twilio.SendMark(self.stream_sid, twilio.MarkBody(piece.name)))
-            else:
+            if isinstance(piece, bytes):
                 self.bytes_sent += len(piece)
                 said.append(twilio.Play(self.stream_sid, twilio.PlayBody(piece)))
+            else:
+                said.append(twilio.SendMark(self.stream_sid, twilio.MarkBody(piece.name)))
         return said
 
 
