@@ -9,18 +9,15 @@ connecting and the warm-up are outside. The ratio is the claim; microseconds are
 """
 
 import argparse
-import platform
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import trio
 
 from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
-from benchmarks.machine import described_machine
+from benchmarks.machine import described_machine, now, versions
 from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
 from benchmarks.relays import OURS
 from benchmarks.relays import TRIO_WEBSOCKET as BASELINE
@@ -96,20 +93,26 @@ class Options(argparse.Namespace):
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns its exit code: 1 when a relay did not run, or when the tool itself lost frames."""
     options = _parse(arguments)
-    rounds: list[Round] = []
-    try:
-        rounds = trio.run(measure, options.calls, options.seconds, options.rounds)
-    except* (RelayFailedError, OSError) as group:
-        print(*_leaves(group), sep="\n", file=sys.stderr)
+    rounds = take_turns(options.calls, options.seconds, options.rounds)
     if not rounds:
         return 1
-    result = _result(options.calls, options.seconds, rounds)
+    result = result_of(options.calls, options.seconds, rounds)
     print(msgspec.json.encode(result).decode() if options.json else describe(result))
     if options.plot:
         from benchmarks.plots import draw_relay_costs  # only who asks for a picture loads matplotlib
 
         draw_relay_costs(result, options.plot)
     return 1 if any(each.is_spoilt for each in rounds) else 0
+
+
+def take_turns(calls: int, seconds: float, rounds: int) -> list[Round]:
+    """`measure`; none, and the reasons on stderr, when a relay did not run."""
+    measured: list[Round] = []
+    try:
+        measured = trio.run(measure, calls, seconds, rounds)
+    except* (RelayFailedError, OSError) as group:
+        print(*_leaves(group), sep="\n", file=sys.stderr)
+    return measured
 
 
 async def measure(calls: int, seconds: float, rounds: int) -> list[Round]:
@@ -192,7 +195,8 @@ def _cost(name: str, level: Level, others: float) -> Cost:
     )
 
 
-def _result(calls: int, seconds: float, rounds: list[Round]) -> Result:
+def result_of(calls: int, seconds: float, rounds: list[Round]) -> Result:
+    """What these rounds come to."""
     costs = [each.cost for each in rounds]
     ours, baseline = _median(costs, OURS.name), _median(costs, BASELINE.name)
     ratio = ours.us / baseline.us
@@ -209,9 +213,9 @@ def _result(calls: int, seconds: float, rounds: list[Round]) -> Result:
         baseline=baseline,
         rounds=tuple(costs),
         problems=tuple(problem for each in rounds for problem in each.problems),
-        at=datetime.now(UTC).isoformat(timespec="minutes"),
+        at=now(),
         machine=described_machine(),
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        versions=versions(PACKAGES),
     )
 
 
