@@ -1,7 +1,7 @@
 # Tautline. Each target sets up .venv itself when it is missing or out of date.
 #   make demo    hear a call: relay, both simulators, one process, no accounts
 #   make test    ruff, format check, mypy --strict, import contracts, pytest
-#   make bench   the short benchmark with its plot
+#   make bench   the short benchmarks: a table, bench/bench.json and bench/bench.png, in under 3 minutes
 #   make bench-compare  our relay beside others: Node, FastAPI, trio-websocket, a floor; writes docs/benchmarks
 #   make run     serve with the settings of .env
 #   make pins    compile requirements/*.txt anew from pyproject.toml
@@ -30,8 +30,8 @@ test: $(VENV)/dev.stamp
 	$(BIN)/pytest
 
 bench: $(VENV)/tools.stamp
-	@echo "== the relay's CPU per frame, beside a relay written plainly on trio-websocket"
-	$(BIN)/python -m benchmarks.bench_relay --plot bench/relay.png
+	@echo "== single operations beside their budgets, and the relay beside one written plainly on trio-websocket"
+	$(BIN)/python -m benchmarks.bench
 
 bench-compare: $(VENV)/dev.stamp
 	@echo "== the relay beside the ones its users would write instead; a quarter of an hour"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import NullLocator
 
 if TYPE_CHECKING:
     from benchmarks.bench_relay import Cost, Result
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.bench_truncation import Results as TruncationResults
     from benchmarks.comparison import Comparison, Row
     from benchmarks.load import Level
+    from benchmarks.measuring import Figure as Operation
+    from benchmarks.measuring import Report
 
 OURS_COLOURS: Final = ("#0f6e84", "#4fa3b5", "#9bd0da")  # dark to light; also who sees no red or green tells them apart
 BASELINE_COLOURS: Final = ("#b4582a", "#d4895f", "#efc3a5")
@@ -30,22 +33,73 @@ GRID: Final = "#e3e8eb"
 PERCENTILES: Final = ("p50", "p95", "p99")
 TRIP_TICKS_MS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 BAR_HEIGHT: Final = 0.62
+RELAY_INCHES: Final = 4.9  # of both panels about the relay
+ROW_INCHES: Final = 0.27  # of one operation
 
 
 def draw_relay_costs(result: "Result", path: Path) -> None:
     """CPU per frame of both relays, split into user and system, and the round trips of their frames; a PNG."""
-    figure = Figure(figsize=(11, 4.9), dpi=160, facecolor="white")
+    figure = Figure(figsize=(11, RELAY_INCHES), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
+    _draw_relay_panels(figure, result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def draw_bench(result: "Result", reports: Sequence["Report"], path: Path) -> None:
+    """The relay's cost and round trips, and below them every operation beside its budget; a PNG."""
+    operations = [operation for report in reports for operation in report.figures]
+    operations_inches = 1.1 + ROW_INCHES * len(operations)
+    figure = Figure(figsize=(11, RELAY_INCHES + operations_inches), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    heights = (RELAY_INCHES, operations_inches)
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    _draw_relay_panels(upper, result)
+    axes = lower.subplots()
+    lower.subplots_adjust(left=0.235, right=0.79, top=1 - 0.5 / operations_inches, bottom=0.06)
+    _draw_operations(axes, operations)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_relay_panels(figure: FigureBase, result: "Result") -> None:
     costs_axes, trips_axes = figure.subplots(1, 2, width_ratios=(1.25, 1))
     figure.subplots_adjust(left=0.125, right=0.975, top=0.74, bottom=0.14, wspace=0.34)
     _draw_titles(figure, result)
     _draw_costs(costs_axes, result)
     _draw_round_trips(trips_axes, result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
 
 
-def _draw_titles(figure: Figure, result: "Result") -> None:
+def _draw_operations(axes: Axes, operations: Sequence["Operation"]) -> None:
+    """From the median to the p99 of each, and the budget of one of the two."""
+    for row, operation in enumerate(operations):
+        spread = operation.spread
+        dark, _, light = OURS_COLOURS if operation.within_budget else BASELINE_COLOURS
+        axes.barh(row, spread.p99_us - spread.p50_us, 0.34, left=spread.p50_us, color=light)
+        axes.plot(spread.p50_us, row, "o", color=dark, markersize=6)
+        axes.vlines(operation.budget_us, row - 0.36, row + 0.36, color=INK, linewidth=1.4)
+        label = f"{_us(spread.p50_us)}, {_us(spread.p99_us)} µs · {_verdict(operation)}"
+        axes.annotate(label, (1.01, row), xycoords=("axes fraction", "data"), va="center", size=8, color=INK)
+    _tidy(axes, "Single operations: median (dot) to p99 (bar), and the budget (line) of the one or the other", "µs")
+    axes.set_xscale("log")
+    axes.set_xlim(left=0.7 * min(operation.spread.p50_us for operation in operations))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(range(len(operations)), [operation.what for operation in operations], size=9, color=INK)
+    axes.set_ylim(len(operations) - 0.4, -0.6)
+
+
+def _verdict(operation: "Operation") -> str:
+    if operation.ratio is None:
+        return f"p99 at most {_us(operation.budget)}"
+    return f"{operation.ratio:.2f} of {operation.peer}"
+
+
+def _us(value_us: float) -> str:
+    return f"{value_us:,.{2 if value_us < 10 else 0}f}"
+
+
+def _draw_titles(figure: FigureBase, result: "Result") -> None:
     at = datetime.fromisoformat(result.at)
     share = f"{result.ratio:.0%} of a plain trio-websocket relay's CPU per frame"
     verdict = "within the budget" if result.within_budget else "over the budget"
