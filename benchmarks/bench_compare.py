@@ -14,7 +14,6 @@ import argparse
 import sys
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ import trio
 
 from benchmarks.comparison import Comparison, Goal, Sample, as_markdown, open_goals, ratios_of, rows_of
 from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
-from benchmarks.machine import described_machine
+from benchmarks.machine import described_machine, now
 from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
 from benchmarks.relays import FASTAPI, NODE, OURS, PICOWS, RELAYS, TITLES, TRIO_WEBSOCKET, Choice, choose, versions
 from proto import mulaw
@@ -168,7 +167,7 @@ def _comparison(choice: Choice, options: Options, samples: list[Sample], problem
         rounds=options.rounds,
         left_out=choice.left_out,
         problems=(*problems, *(found for sample in samples for found in sample.doubts())),
-        at=datetime.now(UTC).isoformat(timespec="minutes"),
+        at=now(),
         machine=described_machine(),
         versions=versions(choice.relays),
     )

@@ -6,14 +6,11 @@ Both are played on the pure stage (`benchmarks/scenarios/pure.py`), three times 
 machine can only make them dearer. The day is one whose carrier suppresses silence: no frame comes.
 """
 
-import os
-import platform
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 
 import msgspec
 
+from benchmarks.machine import described_machine, now, versions
 from benchmarks.scenarios import Scenario, failures, pure
 from benchmarks.scenarios.long_calls import HOUR, IDLE_DAY
 
@@ -57,9 +54,9 @@ def main() -> None:
             cost_of(IDLE_DAY, IDLE_DAY_BUDGET_S),
         ),
         rounds=ROUNDS,
-        at=datetime.now(UTC).isoformat(timespec="minutes"),
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        at=now(),
+        machine=described_machine(),
+        versions=versions(PACKAGES),
     )
     print(msgspec.json.encode(result).decode())
 

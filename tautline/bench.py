@@ -6,7 +6,6 @@ its far ends; it starts nothing but itself, and says in plain words what is miss
 
 import errno
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from rich.text import Text
 from benchmarks.load import Climb, FarEnd, Level, LoadError, Profile, Target, climb, measure_level, open_far_end
 from benchmarks.load.level import WARMUP_S
 from benchmarks.load.ramp import NUMBERS
-from benchmarks.machine import described_machine
+from benchmarks.machine import described_machine, now
 from proto.timing import Percentiles
 
 EXIT_FAILED, EXIT_UNUSABLE = 1, 2
@@ -166,7 +165,7 @@ def _result(order: Order, levels: Sequence[Level], found: Climb | None) -> Resul
         levels=tuple(levels),
         most_calls=found.most_calls if found else None,
         limited_by=found.limited_by if found else None,
-        at=datetime.now(UTC).isoformat(timespec="minutes"),
+        at=now(),
         machine=described_machine(),
     )
 
