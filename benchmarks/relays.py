@@ -38,6 +38,7 @@ OURS: Final = Relay(
         "TAUTLINE_ENV": "development",
         "GREETING": "",
         "CACHE_GREETING": "off",  # an echo cannot speak an apology
+        "MAX_CALLS": "10000",  # how many it holds is to be measured, not set
         "LOG_LEVEL": "warning",
     },
     ready_path="/health",

@@ -48,6 +48,34 @@ async def answer(stream: trio.SocketStream) -> tuple[socket.socket, RequestHead,
     return _detached(stream), head, raw.partition(_END_OF_HEAD)[2]
 
 
+async def answer_in_tls(stream: trio.SocketStream, tls: ssl.SSLContext) -> tuple[socket.socket, RequestHead, bytes]:
+    """The same inside TLS; what is returned is an `ssl.SSLSocket`. In a thread, as when dialling.
+
+    Raises: HandshakeError when this is no TLS, no upgrade, or takes too long.
+    """
+    sock = _detached(stream)
+
+    def shake_hands() -> tuple[socket.socket, RequestHead, bytes]:
+        sock.settimeout(WITHIN_S)
+        secure = tls.wrap_socket(sock, server_side=True)
+        try:
+            raw = b""
+            while _END_OF_HEAD not in raw:
+                raw = _with_more(raw, secure.recv(MAX_HEAD_BYTES))
+            head = parse_request_head(raw)
+            secure.sendall(accept_upgrade(head))
+        except BaseException:
+            secure.close()
+            raise
+        secure.setblocking(False)
+        return secure, head, raw.partition(_END_OF_HEAD)[2]
+
+    try:
+        return await trio.to_thread.run_sync(shake_hands)
+    except OSError as error:  # TLS's own errors, and time running out, are such
+        raise HandshakeError(f"no TLS: {error}") from None
+
+
 async def _dial(url: str, tls: ssl.SSLContext | None) -> tuple[socket.socket, bytes]:
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -87,9 +115,14 @@ async def _shake_hands_in_tls(
 async def _read_head(stream: trio.SocketStream) -> bytes:
     raw = b""
     while _END_OF_HEAD not in raw:
-        raw += _some(bytes(await stream.receive_some(MAX_HEAD_BYTES)))
-        if len(raw) > MAX_HEAD_BYTES:
-            raise HandshakeError("no request head")
+        raw = _with_more(raw, bytes(await stream.receive_some(MAX_HEAD_BYTES)))
+    return raw
+
+
+def _with_more(raw: bytes, received: bytes) -> bytes:
+    raw += _some(received)
+    if len(raw) > MAX_HEAD_BYTES:
+        raise HandshakeError("no request head")
     return raw
 
 

@@ -16,7 +16,7 @@ import trio
 
 from benchmarks.load.callers import Caller, EchoCaller, ListeningCaller, Rounds
 from benchmarks.load.conversation import ConversationSession
-from benchmarks.load.dialling import answer, dial
+from benchmarks.load.dialling import answer, answer_in_tls, dial
 from benchmarks.load.echo import EchoSession, RealtimeSession, Reflector
 from benchmarks.load.ledger import FrameLedger
 from benchmarks.load.loop import Loop
@@ -44,10 +44,11 @@ class FarEnd:
     WebSocket, one line each.
     """
 
-    def __init__(self, port: int, profile: Profile, seed: int, manner: Manner) -> None:
+    def __init__(self, port: int, profile: Profile, seed: int, manner: Manner, secure_port: int | None = None) -> None:
         self.profile, self._seed, self._manner = profile, seed, manner
-        self.upstream_url = f"ws://127.0.0.1:{port}{REALTIME_PATH}"
         self.direct_url = f"ws://127.0.0.1:{port}{DIRECT_PATH}"
+        plain_url = f"ws://127.0.0.1:{port}{REALTIME_PATH}"
+        self.upstream_url = plain_url if secure_port is None else f"wss://127.0.0.1:{secure_port}{REALTIME_PATH}"
         self.loop = Loop()
         self._wires: WeakSet[Wire] = WeakSet()  # the loop keeps those alive that are open
         self.sessions = 0
@@ -82,10 +83,10 @@ class FarEnd:
                 return
         caller.begin(self._wire(sock, Role.CLIENT, caller), received)
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """A relay, or in a direct run a caller, has connected."""
+    async def serve(self, stream: trio.SocketStream, tls: ssl.SSLContext | None = None) -> None:
+        """A relay, or in a direct run a caller, has connected. tls: it is expected to speak TLS first."""
         try:
-            sock, head, received = await answer(stream)
+            sock, head, received = await (answer_in_tls(stream, tls) if tls else answer(stream))
         except (HandshakeError, trio.BrokenResourceError, trio.TooSlowError) as error:
             self.errors.append(f"upstream: {error or 'no request in time'}")
             await trio.aclose_forcefully(stream)
@@ -124,17 +125,27 @@ class FarEnd:
 
 @asynccontextmanager
 async def open_far_end(
-    profile: Profile = "echo", *, port: int = 0, seed: int = 1, manner: Manner | None = None
+    profile: Profile = "echo",
+    *,
+    port: int = 0,
+    seed: int = 1,
+    manner: Manner | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[FarEnd]:
     """Listen as OpenAI on this machine while the context lasts. port: 0 takes any free one.
 
+    Args: tls, with which the upstream speaks on a second port; the first is then for direct runs alone.
     Raises: OSError when the port cannot be had.
     """
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=BACKLOG)
-    far_end = FarEnd(listeners[0].socket.getsockname()[1], profile, seed, manner or Manner())
+    secure = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=BACKLOG) if tls else []
+    secure_port = secure[0].socket.getsockname()[1] if secure else None
+    far_end = FarEnd(listeners[0].socket.getsockname()[1], profile, seed, manner or Manner(), secure_port)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(far_end.loop.run)
         await nursery.start(partial(trio.serve_listeners, far_end.serve, listeners))
+        if secure:
+            await nursery.start(partial(trio.serve_listeners, partial(far_end.serve, tls=tls), secure))
         try:
             yield far_end
         finally:

@@ -106,7 +106,7 @@ async def measure_level(
         on_step(f"{calls} calls, directly")
         direct_ms = await _measure_directly(far_end, calls, min(seconds, DIRECT_S), min(warmup_s, 0.5))
     on_step(f"{calls} calls, dialling")
-    run = _Run(far_end, target, calls)
+    run = Run(far_end, target, calls)
     try:
         await run.dial()
         on_step(f"{calls} calls, measuring for {seconds:g} s")
@@ -117,7 +117,7 @@ async def measure_level(
 
 
 async def _measure_directly(far_end: FarEnd, calls: int, seconds: float, warmup_s: float) -> Percentiles | None:
-    run = _Run(far_end, Target(name="direct", url=far_end.direct_url), calls)
+    run = Run(far_end, Target(name="direct", url=far_end.direct_url), calls)
     try:
         await run.dial()
         await run.carry(warmup_s, seconds)
@@ -126,17 +126,18 @@ async def _measure_directly(far_end: FarEnd, calls: int, seconds: float, warmup_
     return report.latency_of(run.ledgers)
 
 
-class _Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True):
     """Clocks and counters at one end of the window."""
 
     now: float
     carried: int  # by all calls, since the beginning
     own: CpuTime
-    relay: CpuTime | None
+    relay: CpuTime | None  # None when its pid is not known, as the next
+    rss_bytes: int | None
 
 
-class _Run:
-    """The calls of one level to one address."""
+class Run:
+    """The calls of one level to one address. readings: from the window's beginning on, one after each `send`."""
 
     def __init__(self, far_end: FarEnd, target: Target, calls: int) -> None:
         self._far_end, self._target = far_end, target
@@ -145,9 +146,8 @@ class _Run:
         self._errors_before = len(far_end.errors)
         self._sessions_before = far_end.sessions
         self._pacer: Pacer | None = None
-        self._ends: list[_Reading] = []
+        self.readings: list[Reading] = []
         self._family: tuple[int, ...] = ()  # the relay's processes
-        self._rss_bytes = 0
 
     async def dial(self) -> None:
         """Begin all calls. Raises: RelayUnreachableError when not one could begin."""
@@ -157,19 +157,35 @@ class _Run:
 
     async def carry(self, warmup_s: float, seconds: float) -> None:
         """Warm up, measure, and let the last frames arrive. Raises: LoadError when no frame arrives."""
+        with without_garbage_collection():
+            await self.begin(warmup_s)
+            await self.send(seconds)
+        await self.settle()
+
+    async def begin(self, warmup_s: float) -> None:
+        """Warm up, and open the window. Raises: LoadError when no frame arrives."""
         if self._target.pid is not None:
             self._family = family_of(self._target.pid)  # now: between two frames there is no time for it
-        pacer = self._pacer = Pacer(self._far_end.loop, self._callers)
-        with _without_garbage_collection():
-            pacer.begin()
-            await self._warm_up(pacer, warmup_s)
-            for ledger in self.ledgers:
-                ledger.begin_window()
-            self._ends.append(self._read())
-            await pacer.run(max(1, round(seconds / FRAME_S)))
-            self._ends.append(self._read())
-        if self._family:
-            self._rss_bytes = _rss(self._family)
+        self._pacer = Pacer(self._far_end.loop, self._callers)
+        self._pacer.begin()
+        await self._warm_up(self._pacer, warmup_s)
+        for ledger in self.ledgers:
+            ledger.begin_window()
+        self.readings.append(self._read())
+
+    async def send(self, seconds: float) -> None:
+        """Keep the timetable for so long. `begin` has been called."""
+        if self._pacer:
+            await self._pacer.run(max(1, round(seconds / FRAME_S)))
+            self.readings.append(self._read())
+
+    def let_speak(self, calls: int) -> None:
+        """From now on only the first so many callers send; the others stay on the line in silence."""
+        self._pacer = Pacer(self._far_end.loop, self._callers[:calls])
+        self._pacer.begin()
+
+    async def settle(self) -> None:
+        """Let the last frames arrive."""
         self._far_end.may_speak = False
         await _until(lambda: not any(each.is_on and each.ledger.is_waiting for each in self._callers), SETTLE_WITHIN_S)
 
@@ -195,11 +211,11 @@ class _Run:
 
     def level(self, direct_ms: Percentiles | None) -> Level:
         """What was measured."""
-        before, after = self._ends
+        before, after = self.readings
         window_s, carried, calls = after.now - before.now, after.carried - before.carried, len(self._callers)
         relay = None
-        if self._target.pid is not None and before.relay and after.relay:
-            rss = (self._far_end.rss_before_bytes[self._target.pid], self._rss_bytes)
+        if self._target.pid is not None and before.relay and after.relay and after.rss_bytes is not None:
+            rss = (self._far_end.rss_before_bytes[self._target.pid], after.rss_bytes)
             relay = report.relay_cost(after.relay.since(before.relay), window_s, calls, carried, rss)
         late_ms = self._pacer.late_ms if self._pacer else ()
         return Level(
@@ -214,7 +230,7 @@ class _Run:
             relay=relay,
             tool=report.tool_cost(after.own.since(before.own), window_s, carried, late_ms),
             talk=self._talk_figures() if self._far_end.profile == "conversation" else None,
-            errors=self._errors(),
+            errors=self.errors(),
         )
 
     def _talk_figures(self) -> TalkFigures:
@@ -227,13 +243,14 @@ class _Run:
             clear_ms=report.spread_of([talk.clear_ms for talk in talks]),
         )
 
-    def _errors(self) -> tuple[str, ...]:
+    def errors(self) -> tuple[str, ...]:
+        """What went wrong, a line each: the tool itself, the calls, the upstream."""
         own = ["the tool fell behind its timetable and gave up"] if self._pacer and self._pacer.gave_up else []
         failed = [caller.error for caller in self._callers if caller.error]
         return (*own, *failed, *self._far_end.errors[self._errors_before :])
 
     def _first_error(self) -> str:
-        return next(iter(self._errors()), "")
+        return next(iter(self.errors()), "")
 
     def _explain_silence(self) -> None:
         first = self._first_error()
@@ -244,9 +261,9 @@ class _Run:
             raise NothingConnectedError(self._far_end.upstream_url, detail)
         raise NoAudioError(self._far_end.sessions - self._sessions_before, detail)
 
-    def _read(self) -> _Reading:
-        relay = _cpu(self._family) if self._family else None
-        return _Reading(perf_counter(), sum(ledger.arrived for ledger in self.ledgers), own_cpu(), relay)
+    def _read(self) -> Reading:
+        relay, rss_bytes = (_cpu(self._family), _rss(self._family)) if self._family else (None, None)
+        return Reading(perf_counter(), sum(ledger.arrived for ledger in self.ledgers), own_cpu(), relay, rss_bytes)
 
 
 async def _until(is_true: Callable[[], bool], seconds: float) -> None:
@@ -272,7 +289,7 @@ def _rss(family: Sequence[int]) -> int:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """The tool makes no cycles per frame; a collection would only make it late."""
     gc.collect()
     gc.disable()

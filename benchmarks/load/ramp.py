@@ -74,6 +74,7 @@ async def climb(
     numbers: Sequence[int] = NUMBERS,
     warmup_s: float = WARMUP_S,
     tries: int = TRIES,
+    with_direct: bool = True,
     on_step: OnStep = lambda _: None,
     on_level: Callable[[Level], None] = lambda _: None,
 ) -> Climb:
@@ -87,7 +88,13 @@ async def climb(
     while (calls := search.next) is not None:
         try:
             level = await measure_level(
-                far_end, target, calls=calls, seconds=seconds, warmup_s=warmup_s, on_step=on_step
+                far_end,
+                target,
+                calls=calls,
+                seconds=seconds,
+                warmup_s=warmup_s,
+                with_direct=with_direct,
+                on_step=on_step,
             )
         except LoadError:
             if not search.most:

@@ -13,13 +13,15 @@ from benchmarks.load.far_end import Profile
 from benchmarks.load.ledger import FRAME_S, Floats, FrameLedger
 from benchmarks.load.talk import Voice
 from benchmarks.process_cpu import CpuTime
-from proto import timing
+from proto import mulaw, timing
 from proto.timing import Percentiles
 
 MAX_P99_MS: Final = 20.0  # one frame: who needs longer is a frame behind
 MAX_TOOL_CORE: Final = 0.85
 MAX_LATE_P99_MS: Final = 5.0
+BIN_S: Final = 0.1  # in which a recovery is looked at
 _US: Final = 1e6
+_NEVER_MS: Final = 1e9
 
 
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +176,7 @@ def frames_of(ledgers: Sequence[FrameLedger], carried: int) -> Frames:
 
 def latency_of(ledgers: Sequence[FrameLedger]) -> Percentiles | None:
     """From sending to arrival, ms, over all frames of all calls; None when none arrived."""
-    return spread_of([_latency_ms(*ledger.sent_and_arrived()) for ledger in ledgers])
+    return spread_of([latencies_ms(*ledger.sent_and_arrived()) for ledger in ledgers])
 
 
 def jitter_of(ledgers: Sequence[FrameLedger]) -> Percentiles | None:
@@ -186,6 +188,23 @@ def spread_of(parts: Sequence[Sequence[float] | Floats]) -> Percentiles | None:
     """The percentiles of all parts together; None when they are all empty."""
     values = np.concatenate([np.asarray(part, np.float64) for part in parts]) if parts else np.empty(0)
     return timing.percentiles(values) if values.size else None
+
+
+def recovered_after_s(sent_at: Floats, arrived_at: Floats, since: float) -> float | None:
+    """When the load fell at `since`, how long it took until frames were in time again: a backlog delays them all.
+
+    Args: sent_at and arrived_at, (n,) s on one clock, of frames sent from then on; 0 for what never arrived.
+    Returns: s, the end of the last BIN_S whose frames took more than 20 ms in the median; None when that is the last
+    one, or when there are no frames.
+    """
+    if not sent_at.size:
+        return None
+    latency_ms = np.where(arrived_at > 0, (arrived_at - sent_at) * 1000, _NEVER_MS)
+    bins = ((sent_at - since) / BIN_S).astype(int)
+    late = [at for at in np.unique(bins) if np.median(latency_ms[bins == at]) > mulaw.FRAME_MS]
+    if not late:
+        return 0.0
+    return None if late[-1] == bins.max() else float((late[-1] + 1) * BIN_S)
 
 
 def relay_cost(cpu: CpuTime, window_s: float, calls: int, carried: int, rss: tuple[int, int]) -> RelayCost:
@@ -215,7 +234,8 @@ def _per_frame_us(seconds: float, carried: int) -> float:
     return seconds * _US / carried if carried else 0.0
 
 
-def _latency_ms(sent_at: Floats, arrived_at: Floats) -> Floats:
+def latencies_ms(sent_at: Floats, arrived_at: Floats) -> Floats:
+    """Of the frames that arrived, (n,) s each, 0 for never: from sending to arrival."""
     has_arrived = arrived_at > 0
     return np.asarray((arrived_at - sent_at)[has_arrived] * 1000, np.float64)
 

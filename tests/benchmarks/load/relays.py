@@ -27,11 +27,12 @@ async def _no_web(stream: ReplayedStream) -> None:
 
 
 @asynccontextmanager
-async def our_relay(upstream_url: str) -> AsyncIterator[str]:
-    """The media plane as it is served, without the web app."""
+async def our_relay(upstream_url: str, trusting: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """The media plane as it is served, without the web app. trusting: whom it trusts upstream, if not the usual."""
     async with open_pump() as pump, trio.open_nursery() as nursery:
         totals = Totals()
-        connect = partial(open_upstream, Upstream(url=upstream_url, api_key="k"), pump, ssl.create_default_context())
+        tls = trusting or ssl.create_default_context()
+        connect = partial(open_upstream, Upstream(url=upstream_url, api_key="k"), pump, tls)
         switchboard = Switchboard(
             lambda: Persona(instructions=""), connect=connect, call_log=_ForgetfulLog(), totals=totals
         )
