@@ -10,15 +10,15 @@ connecting and the warm-up are outside. The ratio is the claim; microseconds are
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import trio
 
+from benchmarks.errors import leaves
 from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
 from benchmarks.machine import described_machine, now, versions
-from benchmarks.process_cpu import Relay, RelayFailedError, core_busy_s, cpu_of, open_relay, pin, two_cores
+from benchmarks.process_cpu import OtherWork, Relay, RelayFailedError, open_relay, pin, two_cores
 from benchmarks.relays import OURS
 from benchmarks.relays import TRIO_WEBSOCKET as BASELINE
 from proto import mulaw
@@ -111,7 +111,7 @@ def take_turns(calls: int, seconds: float, rounds: int) -> list[Round]:
     try:
         measured = trio.run(measure, calls, seconds, rounds)
     except* (RelayFailedError, OSError) as group:
-        print(*_leaves(group), sep="\n", file=sys.stderr)
+        print(*leaves(group), sep="\n", file=sys.stderr)
     return measured
 
 
@@ -135,29 +135,14 @@ async def measure(calls: int, seconds: float, rounds: int) -> list[Round]:
 async def _measure_once(relay: Relay, calls: int, seconds: float, core: int | None) -> tuple[Cost, list[str]]:
     """What the relay cost, and what went wrong on either side."""
     async with open_far_end() as far_end, open_relay(relay, far_end.upstream_url, core=core) as running:
-        others = _Others(core, running.pid)
+        others = OtherWork(core, running.pid)
         target = Target(name=relay.name, url=running.url, pid=running.pid)
         try:
             level = await measure_level(far_end, target, calls=calls, seconds=seconds, with_direct=False)
             share = others.share()
         except* (LoadError, ProcessLookupError) as group:
-            raise RelayFailedError(relay.name, str(_leaves(group)[0]), running.said()) from None
+            raise RelayFailedError(relay.name, str(leaves(group)[0]), running.said()) from None
         return _cost(relay.name, level, share), list(level.errors)
-
-
-class _Others:
-    """How much of the relay's core other work takes, from now on."""
-
-    def __init__(self, core: int | None, relay_pid: int) -> None:
-        self._core, self._pid = core, relay_pid
-        self._since, self._others_s = time.monotonic(), self._spent_s()
-
-    def share(self) -> float:
-        """So far; 0 when the relay has no core of its own that could be watched."""
-        return max(0.0, self._spent_s() - self._others_s) / (time.monotonic() - self._since)
-
-    def _spent_s(self) -> float:
-        return 0.0 if self._core is None else core_busy_s(self._core) - cpu_of(self._pid).total_s
 
 
 def _round(number: int, cost: Cost, errors: list[str]) -> Round:
@@ -248,13 +233,6 @@ def _line(cost: Cost) -> str:
         f"  lost {cost.frames_lost} of {cost.frames}  tool {cost.tool_us:.1f} µs"
         f"  others {cost.others:.0%}"
     )
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group of groups: each nursery on the way has added one."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for each in error.exceptions for leaf in _leaves(each)]
-    return [error]
 
 
 def _parse(arguments: list[str] | None) -> Options:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -120,6 +121,21 @@ def core_busy_s(core: int) -> float:
     lines = Path("/proc/stat").read_text().splitlines()
     ticks = next(line.split()[1:] for line in lines if line.startswith(f"cpu{core} "))
     return sum(int(ticks[field]) for field in _BUSY) / _TICKS_PER_S
+
+
+class OtherWork:
+    """How much of a relay's core other work takes, from now on. core: None when the relay has none of its own."""
+
+    def __init__(self, core: int | None, relay_pid: int) -> None:
+        self._core, self._pid = core, relay_pid
+        self._since, self._before_s = time.monotonic(), self._spent_s()
+
+    def share(self) -> float:
+        """So far; 0 without a core that could be watched. Raises: as `cpu_of`."""
+        return max(0.0, self._spent_s() - self._before_s) / (time.monotonic() - self._since)
+
+    def _spent_s(self) -> float:
+        return 0.0 if self._core is None else core_busy_s(self._core) - cpu_of(self._pid).total_s
 
 
 def two_cores() -> tuple[int, int] | None:
