@@ -2,7 +2,7 @@
 #   make demo    hear a call: relay, both simulators, one process, no accounts
 #   make test    ruff, format check, mypy --strict, import contracts, pytest
 #   make bench   the short benchmarks: a table, bench/bench.json and bench/bench.png, in under 3 minutes
-#   make bench-compare  our relay beside others: Node, FastAPI, trio-websocket, a floor; writes docs/benchmarks
+#   make bench-compare  our relay beside others and beside its goals, in half an hour; writes docs/benchmarks
 #   make run     serve with the settings of .env
 #   make pins    compile requirements/*.txt anew from pyproject.toml
 #   make clean   remove what the other targets made
@@ -34,7 +34,7 @@ bench: $(VENV)/tools.stamp
 	$(BIN)/python -m benchmarks.bench
 
 bench-compare: $(VENV)/dev.stamp
-	@echo "== the relay beside the ones its users would write instead; a quarter of an hour"
+	@echo "== the relay beside the ones its users would write instead, and beside its goals; half an hour"
 	$(BIN)/python -m benchmarks.bench_compare --into docs/benchmarks
 
 run: $(VENV)/runtime.stamp

@@ -4,6 +4,7 @@ In one process of the relay: first as many calls as it holds, then a multiple of
 on their lines, as many as before.
 """
 
+from math import inf
 from time import perf_counter
 from typing import Final
 
@@ -24,15 +25,17 @@ _US: Final = 1e6
 class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """A relay with `calls`, several times as many as of the level `nominal`.
 
-    us: its CPU for each frame carried; sent and carried: frames in the window; lost: of those sent, never arrived, the
-    last ones too; latency_ms: of those that arrived; rss_mib: at the window's end; rss_growth_kib: what it has grown
-    in the window's second half, by the calls; recovered_after_s: as `report.recovered_after_s` has it.
+    us: its CPU for each frame carried; core_share: of one core, in all; sent and carried: frames in the window; lost:
+    of those sent, never arrived, the last ones too; latency_ms: of those that arrived; rss_mib: at the window's end;
+    rss_growth_kib: what it has grown in the window's second half, by the calls; recovered_after_s: as
+    `report.recovered_after_s` has it.
     """
 
     calls: int
     nominal: Level
     nominal_us: float
     us: float
+    core_share: float
     sent: int
     carried: int
     lost: int
@@ -45,8 +48,8 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float:
-        """Cost per frame, by that of the nominal level."""
-        return self.us / self.nominal_us
+        """Cost per frame, by that of the nominal level; infinite when that was too short for its CPU to be read."""
+        return self.us / self.nominal_us if self.nominal_us else inf
 
 
 async def measure_overload(
@@ -92,12 +95,13 @@ def _overload(run: Run, nominal: Level, fell_at: float) -> Overload:
     sent_at, arrived_at = (np.concatenate(each) for each in zip(*times, strict=True))
     is_over = sent_at < fell_at
     carried, window_s = end.carried - before.carried, end.now - before.now
-    tool_share = end.own.since(before.own).total_s / window_s
+    spent_s, tool_share = end.relay.since(before.relay).total_s, end.own.since(before.own).total_s / window_s
     return Overload(
         calls=len(run.ledgers),
         nominal=nominal,
         nominal_us=nominal.relay.us,
-        us=end.relay.since(before.relay).total_s * _US / max(1, carried),
+        us=spent_s * _US / max(1, carried),
+        core_share=spent_s / window_s,
         sent=int(np.count_nonzero(is_over)),
         carried=carried,
         lost=int(np.count_nonzero(arrived_at == 0)),

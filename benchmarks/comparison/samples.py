@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from benchmarks.load import Profile
 from proto import mulaw
 
 BEHIND_MS: Final = mulaw.FRAME_MS  # who needs longer in the median is a frame behind
@@ -18,16 +19,17 @@ MAX_OTHERS: Final = 0.1  # of the relay's core; what else runs there makes it wa
 FRAMES_PER_S: Final = 1000 // mulaw.FRAME_MS
 
 Figure = Literal["cpu", "p99"]
-FIGURES: Final[dict[Figure, str]] = {"cpu": "CPU per frame", "p99": "round trip p99"}
+FIGURES: Final[tuple[Figure, ...]] = ("cpu", "p99")
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One relay under one load in one round.
 
-    us, user_us, system_us: its CPU for a frame carried; p50_ms, p99_ms: round trip; lost and altered: frames of those
-    sent; rss_mib: its memory at the end; rss_per_call_kib: what that is above the memory before the first call, by
-    the calls; tool_us, late_p99_ms: what the load tool spent on a frame, and how late it sent; others: share of the
-    relay's core that went to other work; errors: of calls and of the upstream.
+    us, user_us, system_us: its CPU for a frame carried; p50_ms, p99_ms: of a frame, in echo there and back, in
+    conversation one way; direct_p99_ms: the same of the same callers without a relay, None when that was not measured;
+    lost and altered: frames of those sent; rss_mib: its memory at the end; rss_per_call_kib: what that is above the
+    memory before the first call, by the calls; tool_us, late_p99_ms: what the load tool spent on a frame, and how late
+    it sent; others: share of the relay's core that went to other work; errors: of calls and of the upstream.
     """
 
     relay: str
@@ -46,6 +48,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     tool_us: float
     late_p99_ms: float
     others: float
+    direct_p99_ms: float | None = None
     errors: tuple[str, ...] = ()
 
     @property
@@ -68,7 +71,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return [f"round {self.round}, {self.relay} at {self.calls} calls: {each}" for each in found]
 
 
-class Goal(msgspec.Struct, frozen=True):
+class RatioGoal(msgspec.Struct, frozen=True):
     """A ratio, ours to the other's, that is to be at most `most`."""
 
     figure: Figure
@@ -121,20 +124,31 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of the comparison gives, and where it ran. open_goals: measured, but there is no ratio to
-    judge them by; left_out: reason by relay; problems: what went wrong."""
+    """What relays side by side gave under one profile. open_goals: measured, but there is no ratio to judge them by."""
 
+    profile: Profile
     rows: tuple[Row, ...]
     ratios: tuple[Ratio, ...]
-    open_goals: tuple[Goal, ...]
+    open_goals: tuple[RatioGoal, ...]
     samples: tuple[Sample, ...]
-    seconds: float
-    rounds: int
-    left_out: dict[str, str]
-    problems: tuple[str, ...]
-    at: str
-    machine: str
-    versions: dict[str, str]
+
+
+def compare(
+    profile: Profile,
+    samples: Sequence[Sample],
+    ours: str,
+    goals: Sequence[RatioGoal],
+    figures: Sequence[Figure] = FIGURES,
+) -> Comparison:
+    """All that follows from these samples. figures: of which ratios are taken."""
+    ratios = ratios_of(samples, ours, goals, figures)
+    return Comparison(
+        profile=profile,
+        rows=rows_of(samples),
+        ratios=ratios,
+        open_goals=open_goals(goals, samples, ratios),
+        samples=tuple(samples),
+    )
 
 
 def rows_of(samples: Sequence[Sample]) -> tuple[Row, ...]:
@@ -171,12 +185,14 @@ def _row(samples: Sequence[Sample]) -> Row:
     )
 
 
-def ratios_of(samples: Sequence[Sample], ours: str, goals: Iterable[Goal]) -> tuple[Ratio, ...]:
+def ratios_of(
+    samples: Sequence[Sample], ours: str, goals: Iterable[RatioGoal], figures: Sequence[Figure] = FIGURES
+) -> tuple[Ratio, ...]:
     """Ours by each other, for each figure and number of calls at which both kept up in some round."""
     wanted = {(goal.figure, goal.other, goal.calls): goal.most for goal in goals}
     sound = {(sample.relay, sample.calls, sample.round): sample for sample in samples if sample.kept_up}
     pairs: dict[tuple[Figure, str, int], list[float]] = {}
-    for figure in FIGURES:
+    for figure in figures:
         for (relay, calls, number), other in sound.items():
             own = sound.get((ours, calls, number))
             if relay != ours and own is not None:
@@ -196,7 +212,7 @@ def ratios_of(samples: Sequence[Sample], ours: str, goals: Iterable[Goal]) -> tu
     )
 
 
-def open_goals(goals: Iterable[Goal], samples: Sequence[Sample], ratios: Iterable[Ratio]) -> tuple[Goal, ...]:
+def open_goals(goals: Iterable[RatioGoal], samples: Sequence[Sample], ratios: Iterable[Ratio]) -> tuple[RatioGoal, ...]:
     """Goals against a relay that was asked for so many calls, or for fewer and fell behind, and got no ratio."""
     others, levels = {sample.relay for sample in samples}, {sample.calls for sample in samples}
     judged = {(ratio.figure, ratio.other, ratio.calls) for ratio in ratios}
@@ -206,54 +222,3 @@ def open_goals(goals: Iterable[Goal], samples: Sequence[Sample], ratios: Iterabl
 
 def _value(sample: Sample, figure: Figure) -> float:
     return sample.us if figure == "cpu" else sample.p99_ms
-
-
-def as_markdown(comparison: Comparison, titles: dict[str, str]) -> str:
-    """The figures as two tables, with what one has to know to read them. titles: how to call each relay."""
-    parts = [_row_table(comparison.rows, titles), _ratio_table(comparison, titles)]
-    if comparison.left_out:
-        parts.append("\n".join(f"Left out, {titles[name]}: {why}." for name, why in comparison.left_out.items()))
-    if comparison.problems:
-        parts.append("\n".join(f"- {problem}" for problem in comparison.problems))
-    parts.append(
-        f"{comparison.at}, {comparison.machine}; rounds: {comparison.rounds}, of {comparison.seconds:g} s or longer. "
-        + ", ".join(f"{name} {number}" for name, number in comparison.versions.items())
-        + "."
-    )
-    return "\n\n".join(parts)
-
-
-def _row_table(rows: Iterable[Row], titles: dict[str, str]) -> str:
-    head = (
-        "| Calls | Relay | CPU per frame, µs (low to high) | user, system | of a core, per call"
-        " | round trip p50, p99, ms | frames lost | memory, MiB | per call, KiB |"
-        "\n|---:|---|---:|---:|---:|---:|---:|---:|---:|"
-    )
-    return "\n".join((head, *(_row_line(row, titles[row.relay]) for row in rows)))
-
-
-def _row_line(row: Row, title: str) -> str:
-    behind = f"; behind in {row.behind} of {row.rounds} rounds" if row.behind else ""
-    lost = f"{row.lost:,} of {row.frames:,}" if row.lost else "0"
-    return (
-        f"| {row.calls} | {title}{behind} | {row.us:.1f} ({row.us_low:.1f} to {row.us_high:.1f}) "
-        f"| {row.user_us:.1f}, {row.system_us:.1f} | {row.core_percent:.2f} % | {row.p50_ms:.2f}, {row.p99_ms:.2f} "
-        f"| {lost} | {row.rss_mib:.0f} | {row.rss_per_call_kib:.0f} |"
-    )
-
-
-def _ratio_table(comparison: Comparison, titles: dict[str, str]) -> str:
-    head = "| Ours by | Figure | Calls | ratio (low to high) | goal |\n|---|---|---:|---:|---|"
-    lines = [_ratio_line(ratio, titles[ratio.other]) for ratio in comparison.ratios]
-    lines += [_open_line(goal, titles[goal.other]) for goal in comparison.open_goals]
-    return "\n".join((head, *lines))
-
-
-def _ratio_line(ratio: Ratio, title: str) -> str:
-    goal = "" if ratio.goal is None else f"at most {ratio.goal:.2f}: {'met' if ratio.is_met else '**missed**'}"
-    span = f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-    return f"| {title} | {FIGURES[ratio.figure]} | {ratio.calls} | {span} | {goal} |"
-
-
-def _open_line(goal: Goal, title: str) -> str:
-    return f"| {title} | {FIGURES[goal.figure]} | {goal.calls} | one of the two fell behind | at most {goal.most:.2f} |"
