@@ -24,7 +24,7 @@ EXPECTED_S: Final = 2 * (SECONDS + WARMUP_S) + AFTER_S + 9  # of a round; so man
 FULL: Final = 0.9  # of a core
 COST: Final = Goal(what=f"CPU per frame at {FACTOR} times the most calls, by that at the most", bound=0.8)
 RECOVERY: Final = Goal(what="in time again after the load has fallen", bound=1.0, unit="s")
-# What a relay that keeps frames it cannot pass on would gather of a caller in the same time is some 40 KiB.
+# In that time a caller sends 125 frames. A relay that kept the half it cannot pass on would gather some 20 KiB.
 MEMORY: Final = Goal(what="memory gathered by a call, second half of the overload", bound=8.0, unit="KiB")
 
 

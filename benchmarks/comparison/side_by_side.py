@@ -1,6 +1,7 @@
 """The two parts that set our relay beside others at equal numbers of calls: echo and conversation, with their goals."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 from benchmarks.comparison.goals import Goal, Judged, judge, judged_ratios
@@ -57,9 +58,11 @@ def compared_conversation(samples: Sequence[Sample]) -> Comparison:
 
 def judged_echo(comparison: Comparison) -> list[Judged]:
     """Against the others, and against no relay at all."""
-    own = (sample for sample in comparison.samples if sample.relay == OURS.name and sample.calls == DIRECT_CALLS)
-    above = [each.p99_ms - each.direct_p99_ms for each in own if each.direct_p99_ms is not None and each.kept_up]
-    return [*judged_ratios(comparison, TITLES), judge(ABOVE_DIRECT, above)]
+    own = [each for each in comparison.samples if each.relay == OURS.name and each.kept_up]
+    pairs = [(each.p99_ms, each.direct_p99_ms) for each in own if each.direct_p99_ms is not None]
+    note = f"directly {median(direct_ms for _, direct_ms in pairs):.2f} ms" if pairs else ""
+    above = judge(ABOVE_DIRECT, [p99_ms - direct_ms for p99_ms, direct_ms in pairs], note=note)
+    return [*judged_ratios(comparison, TITLES), above]
 
 
 def judged_conversation(comparison: Comparison) -> list[Judged]:

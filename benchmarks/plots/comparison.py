@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRIP_TICKS_MS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 ROW_INCHES: Final = 3.4  # of two panels
 HEAD_INCHES: Final = 1.2  # titles
-FOOT_INCHES: Final = 1.4  # the relays' names
+FOOT_INCHES: Final = 1.3  # the relays' names
 BAR_HEIGHT: Final = 0.62
 
 Colours = dict[str, str]  # by relay
@@ -50,7 +50,7 @@ def draw_comparison(report: "Report", titles: dict[str, str], path: Path) -> Non
     write_setting(figure, f"{at:%d %B %Y, %H:%M} UTC · {report.machine} · {rounds}", 1 - 0.7 / height_inches)
     panels = figure.subplots(rows, 2, squeeze=False)
     figure.subplots_adjust(
-        left=0.06, right=0.975, top=1 - HEAD_INCHES / height_inches, bottom=FOOT_INCHES / height_inches, wspace=0.18,
+        left=0.06, right=0.975, top=1 - HEAD_INCHES / height_inches, bottom=FOOT_INCHES / height_inches, wspace=0.27,
         hspace=0.42,
     )  # fmt: skip
     colours = dict(zip(titles, SERIES_COLOURS, strict=False))
@@ -116,7 +116,7 @@ def _draw_most(axes: Axes, climbs: "Sequence[Climbed]", colours: Colours) -> Non
     tidy_bars(axes, "Most calls with p99 at most 20 ms and no loss", "calls")
     axes.set_yticks(range(len(relays)), relays, size=9, color=INK)
     axes.set_ylim(len(relays) - 0.45, -0.55)
-    axes.set_xlim(0, max(each.most_calls for each in climbs) * 1.2 or 1)
+    axes.set_xlim(0, max(each.most_calls for each in climbs) * 1.32 or 1)
 
 
 def _lines(comparison: "Comparison") -> "list[tuple[str, list[Row]]]":
