@@ -12,6 +12,7 @@ import msgspec
 
 from benchmarks.comparison.goals import Goal, Judged, judge
 from benchmarks.comparison.most import most_of, take_climbs
+from benchmarks.comparison.samples import BEHIND_MS
 from benchmarks.comparison.stage import Stage
 from benchmarks.load import open_far_end
 from benchmarks.load.level import WARMUP_S
@@ -76,14 +77,19 @@ def judged_overloads(overloads: Sequence[Overloaded]) -> list[Judged]:
     figures = [each.figures for each in overloads]
     recoveries = [AFTER_S if each.recovered_after_s is None else each.recovered_after_s for each in figures]
     notes = sorted({limit for each in figures for limit in each.tool_limits})
-    idle = [each for each in figures if each.core_share < FULL]
+    idle = [each for each in figures if not _is_overloaded(each)]
     if idle:
-        notes.append(f"in {len(idle)} of {len(figures)} rounds the relay's core was not full, so that was no overload")
+        notes.append(f"in {len(idle)} of {len(figures)} rounds that was no overload: frames in time, the core not full")
     return [
         judge(COST, [each.ratio for each in figures], is_open=bool(idle), note="; ".join(notes)),
         judge(RECOVERY, recoveries),
         judge(MEMORY, [each.rss_growth_kib for each in figures]),
     ]
+
+
+def _is_overloaded(it: Overload) -> bool:
+    is_late = it.latency_ms is None or it.latency_ms.p50 > BEHIND_MS
+    return is_late or it.core_share >= FULL
 
 
 def line(overloaded: Overloaded) -> str:

@@ -125,7 +125,12 @@ def a_level() -> Level:
 
 
 def overloaded(
-    us: float, *, recovered_after_s: float | None = 0.3, rss_growth_kib: float = 1.0, core_share: float = 1.0
+    us: float,
+    *,
+    recovered_after_s: float | None = 0.3,
+    rss_growth_kib: float = 1.0,
+    core_share: float = 1.0,
+    p50_ms: float = 15.0,
 ) -> Overloaded:
     """At 500 calls a frame cost 40 µs."""
     figures = Overload(
@@ -137,7 +142,7 @@ def overloaded(
         sent=1000,
         carried=950,
         lost=0,
-        latency_ms=Percentiles(p50=100.0, p95=200.0, p99=300.0, max=400.0),
+        latency_ms=Percentiles(p50=p50_ms, p95=200.0, p99=300.0, max=400.0),
         rss_mib=120,
         rss_growth_kib=rss_growth_kib,
         recovered_after_s=recovered_after_s,

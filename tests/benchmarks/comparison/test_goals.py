@@ -127,6 +127,10 @@ def test_a_relay_with_time_to_spare_was_not_overloaded() -> None:
     assert "no overload" in cost.note
 
 
+def test_a_relay_that_is_late_was_overloaded_though_others_had_its_core() -> None:
+    assert judged_overloads([overloaded(28, core_share=0.7, p50_ms=40)])[0].is_met
+
+
 def test_memory_is_compared_with_the_end_of_the_warm_up() -> None:
     (judged,) = judged_soak(soak(80, 90, 90.5, 91.9, 91))
     assert (judged.value, judged.is_met) == (1.9, True)
