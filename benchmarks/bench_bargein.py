@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from benchmarks import speech
+from benchmarks import arguments, speech
 from benchmarks.bargein_exchange import Heard, Ways, exchange
 from benchmarks.speech import sounds
 from proto import mulaw
@@ -95,9 +95,9 @@ class Onset(msgspec.Struct, frozen=True):
     onset_s: float
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """The command. Returns its exit code: 1 when the budget is not kept."""
-    options = _parse(arguments)
+    options = _parse(words)
     result = measure(seeds=options.seeds, minutes=options.minutes, one_way_ms=options.one_way_ms)
     print(msgspec.json.encode(result).decode())
     return 0 if result.within_budget else 1
@@ -226,18 +226,12 @@ def _detector_us() -> float:
     return round(float(np.median(spent_ns)) / 1000, 2)
 
 
-def _parse(arguments: list[str] | None) -> Options:
+def _parse(words: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description="From the caller's first sound to the agent's silence.")
-    parser.add_argument("--seeds", type=_count, default=20, help="for each clip")
+    parser.add_argument("--seeds", type=arguments.count, default=20, help="for each clip")
     parser.add_argument("--minutes", type=_minutes, default=4, help="of each background")
     parser.add_argument("--one-way-ms", type=_delay_ms, default=40.0)
-    return parser.parse_args(arguments, namespace=Options())
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    return parser.parse_args(words, namespace=Options())
 
 
 def _minutes(text: str) -> int:

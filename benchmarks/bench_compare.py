@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 import trio
 
+from benchmarks import arguments
 from benchmarks.comparison import barge_in, most, overload, secure, side_by_side, soak
 from benchmarks.comparison.goals import Judged
 from benchmarks.comparison.page import Report, as_markdown
@@ -56,9 +57,9 @@ class Options(argparse.Namespace):
     into: Path | None
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """The command. Returns 1 when a relay did not run, or lost frames while other work was in the way."""
-    options = parsed(arguments)
+    options = parsed(words)
     choice = choose(BY_NAME[name] for name in dict.fromkeys(options.relays))
     for name, why in choice.left_out.items():
         print(f"{name} is left out: {why}", file=sys.stderr)
@@ -181,19 +182,21 @@ def write(report: Report, folder: Path) -> None:
     )
 
 
-def parsed(arguments: list[str] | None) -> Options:
+def parsed(words: list[str] | None) -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(description="Our relay beside the ones its users would write instead.")
     usual = [relay.name for relay in USUAL]
     parser.add_argument("--parts", type=_parts, default=USUAL_PARTS, metavar="PART,…", help=", ".join(PARTS))
     parser.add_argument("--relays", nargs="+", choices=list(BY_NAME), default=usual, metavar="NAME")
-    parser.add_argument("--calls", type=_count, nargs="+", default=list(side_by_side.ECHO_CALLS), help="of echo")
-    parser.add_argument("--rounds", type=_count, default=5, help=f"of most and overload {FEW_ROUNDS} at most")
-    parser.add_argument("--seconds", type=_seconds, default=3.0, help="of each window; longer for few calls")
+    parser.add_argument(
+        "--calls", type=arguments.count, nargs="+", default=list(side_by_side.ECHO_CALLS), help="of echo"
+    )
+    parser.add_argument("--rounds", type=arguments.count, default=5, help=f"of most and overload {FEW_ROUNDS} at most")
+    parser.add_argument("--seconds", type=arguments.seconds, default=3.0, help="of each window; longer for few calls")
     parser.add_argument("--soak", action="store_true", help="add that part; three minutes more")
     parser.add_argument("--json", action="store_true", help="print one JSON line instead of tables")
     parser.add_argument("--into", type=Path, help="also leave tables, picture and JSON in this folder")
-    options = parser.parse_args(arguments, namespace=Options())
+    options = parser.parse_args(words, namespace=Options())
     if options.soak and "soak" not in options.parts:
         options.parts = (*options.parts, "soak")
     return options
@@ -204,18 +207,6 @@ def _parts(text: str) -> tuple[str, ...]:
     if unknown := set(named) - set(PARTS):
         raise argparse.ArgumentTypeError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return tuple(part for part in PARTS if part in named)
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    if not 1 <= (number := float(text)) <= 3600:
-        raise argparse.ArgumentTypeError("from 1 to 3600")
-    return number
 
 
 if __name__ == "__main__":

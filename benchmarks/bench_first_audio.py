@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import trio
 
-from benchmarks import speech
+from benchmarks import arguments, speech
 from benchmarks.pump import open_pump
 from benchmarks.simulators import openai
 from proto import timing, twilio
@@ -96,9 +96,9 @@ class Options(argparse.Namespace):
     first_audio_ms: float
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """The command. Returns its exit code: 1 when the budget is not kept."""
-    options = _parse(arguments)
+    options = _parse(words)
     rows = trio.run(measure, options.calls, options.handshake_ms / 1000, options.first_audio_ms / 1000)
     result = Result(
         claim=CLAIM,
@@ -255,18 +255,12 @@ async def _no_web(_stream: ReplayedStream) -> None:
     raise AssertionError("nobody asked for a page")
 
 
-def _parse(arguments: list[str] | None) -> Options:
+def _parse(words: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description="From Twilio's start to the first audio at Twilio.")
-    parser.add_argument("--calls", type=_count, default=20, help="of each way")
+    parser.add_argument("--calls", type=arguments.count, default=20, help="of each way")
     parser.add_argument("--handshake-ms", type=_delay_ms, default=150.0, help="until OpenAI has accepted a connection")
     parser.add_argument("--first-audio-ms", type=_delay_ms, default=350.0, help="from the request to the first delta")
-    return parser.parse_args(arguments, namespace=Options())
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    return parser.parse_args(words, namespace=Options())
 
 
 def _delay_ms(text: str) -> float:

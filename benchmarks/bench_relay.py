@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from benchmarks import arguments
 from benchmarks.errors import leaves
 from benchmarks.load import Level, LoadError, Target, measure_level, open_far_end
 from benchmarks.machine import described_machine, now, versions
@@ -25,7 +26,6 @@ from proto import mulaw
 
 CLAIM = "CPU per 20 ms caller frame with its echo is at most a quarter of a plain trio-websocket relay's"
 BUDGET = 0.25
-MIN_SECONDS, MAX_SECONDS = 1.0, 3600.0  # CPU is counted in ticks of 10 ms: shorter windows would measure those
 MAX_OTHERS = 0.1  # of the core; what else runs there cools the caches, and each wake-up costs more
 PACKAGES = ("tautline", "trio", "trio-websocket", "wsproto", "msgspec", "numpy")
 
@@ -90,9 +90,9 @@ class Options(argparse.Namespace):
     plot: Path | None
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """The command. Returns its exit code: 1 when a relay did not run, or when the tool itself lost frames."""
-    options = _parse(arguments)
+    options = _parse(words)
     rounds = take_turns(options.calls, options.seconds, options.rounds)
     if not rounds:
         return 1
@@ -235,26 +235,14 @@ def _line(cost: Cost) -> str:
     )
 
 
-def _parse(arguments: list[str] | None) -> Options:
+def _parse(words: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description="The relay's CPU per frame, beside a plain trio-websocket relay's.")
-    parser.add_argument("--calls", type=_count, default=50)
-    parser.add_argument("--seconds", type=_seconds, default=8.0, help="of each round, after its warm-up")
-    parser.add_argument("--rounds", type=_count, default=3)
+    parser.add_argument("--calls", type=arguments.count, default=50)
+    parser.add_argument("--seconds", type=arguments.seconds, default=8.0, help="of each round, after its warm-up")
+    parser.add_argument("--rounds", type=arguments.count, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON line instead of text")
     parser.add_argument("--plot", type=Path, help="draw the result into this PNG")
-    return parser.parse_args(arguments, namespace=Options())
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    if not MIN_SECONDS <= (number := float(text)) <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"from {MIN_SECONDS:g} to {MAX_SECONDS:g}")
-    return number
+    return parser.parse_args(words, namespace=Options())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import arguments
 from benchmarks.truncation_rules import RULES
 from benchmarks.truncation_stage import Conditions, Event, Story, Verdict, answers, judge
 
@@ -123,9 +124,9 @@ class Options(argparse.Namespace):
     plot: Path | None
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    options = _parse(arguments)
+    options = _parse(words)
     results = measure(options.runs, options.seed)
     if options.json:
         for letter, by_rule in results.items():
@@ -210,19 +211,13 @@ def _greeting(random: Random) -> tuple[float, list[tuple[float, Event]]]:
     return 0.5 + seconds + random.uniform(0.5, 1.5), answers(random, 0.5, {"greeting": seconds})
 
 
-def _parse(arguments: list[str] | None) -> Options:
+def _parse(words: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description="How exactly a barge-in tells the model what the caller heard.")
-    parser.add_argument("--runs", type=_count, default=200, help="of each case")
+    parser.add_argument("--runs", type=arguments.count, default=200, help="of each case")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print one JSON line per case instead of a table")
     parser.add_argument("--plot", type=Path, help="draw the result into this PNG")
-    return parser.parse_args(arguments, namespace=Options())
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    return parser.parse_args(words, namespace=Options())
 
 
 if __name__ == "__main__":
