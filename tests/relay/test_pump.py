@@ -2,15 +2,15 @@
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
 import trustme
 
+from benchmarks.pump import open_pump
 from proto.websocket import Closed, FrameCodec, Received, Role
-from relay.pump import Pump
 from relay.sockets import MediaSocket
 
 BIG = b"x" * 60_000  # more than one of these does not fit into a socket's buffer
@@ -23,15 +23,6 @@ def socket_pair() -> Iterator[tuple[socket.socket, trio.SocketStream]]:
     ours.setblocking(False)
     with ours, theirs:
         yield ours, trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-
-
-@asynccontextmanager
-async def running_pump() -> AsyncIterator[Pump]:
-    pump = Pump()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump.run)
-        yield pump
-        nursery.cancel_scope.cancel()
 
 
 class Inbox:
@@ -60,7 +51,7 @@ async def test_messages_pass_both_ways() -> None:
     inbox, codec = Inbox(), FrameCodec(Role.CLIENT, max_message_bytes=1000)
     media = MediaSocket("twilio", inbox.on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure), peer:
+        async with open_pump() as pump, pump.attach(ours, media, no_failure), peer:
             await peer.send_all(codec.text(b"hello") + codec.text(b"again"))
             assert [await inbox.receive.receive(), await inbox.receive.receive()] == [b"hello", b"again"]
             media.send(b"well")
@@ -72,7 +63,7 @@ async def test_bytes_read_with_the_handshake_are_not_lost() -> None:
     inbox, codec = Inbox(), FrameCodec(Role.CLIENT, max_message_bytes=1000)
     media = MediaSocket("twilio", inbox.on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure, codec.text(b"early")), peer:
+        async with open_pump() as pump, pump.attach(ours, media, no_failure, codec.text(b"early")), peer:
             assert await inbox.receive.receive() == b"early"
 
 
@@ -81,7 +72,7 @@ async def test_a_slow_reader_gets_everything_in_order_once_it_reads() -> None:
     media = MediaSocket("twilio", inbox.on_batch)
     sent = [b"%d" % number + BIG for number in range(20)]
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure), peer:
+        async with open_pump() as pump, pump.attach(ours, media, no_failure), peer:
             for raw in sent:
                 media.send(raw)
             assert media.outbox.size_bytes > 0  # the kernel did not take it all
@@ -93,7 +84,7 @@ async def test_a_connection_that_breaks_is_a_1006() -> None:
     inbox = Inbox()
     media = MediaSocket("twilio", inbox.on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure):
+        async with open_pump() as pump, pump.attach(ours, media, no_failure):
             await peer.aclose()
             assert await inbox.receive.receive() == Closed(1006, "connection lost", by_peer=False)
             media.send(b"to nobody")  # goes nowhere, and hurts nobody
@@ -110,7 +101,7 @@ async def test_an_error_in_one_call_does_not_reach_another() -> None:
     bad, good = MediaSocket("twilio", explode), MediaSocket("twilio", inbox.on_batch)
     with socket_pair() as (bad_sock, bad_peer), socket_pair() as (good_sock, good_peer):
         async with (
-            running_pump() as pump,
+            open_pump() as pump,
             pump.attach(bad_sock, bad, failures.append),
             pump.attach(good_sock, good, no_failure),
             bad_peer,
@@ -126,7 +117,7 @@ async def test_an_error_in_one_call_does_not_reach_another() -> None:
 async def test_nothing_stays_registered() -> None:
     media = MediaSocket("twilio", Inbox().on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, peer:
+        async with open_pump() as pump, peer:
             async with pump.attach(ours, media, no_failure):
                 assert pump.attached == 1
             assert pump.attached == 0
@@ -147,7 +138,7 @@ async def test_tls_carries_large_messages_both_ways() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tls_peer.do_handshake)
             await handshake(ours)
-        async with running_pump() as pump, pump.attach(ours, media, no_failure):
+        async with open_pump() as pump, pump.attach(ours, media, no_failure):
             await tls_peer.send_all(b"".join(codec.text(b"%d" % number + BIG) for number in range(10)))
             for number in range(10):
                 assert await inbox.receive.receive() == b"%d" % number + BIG
@@ -170,7 +161,7 @@ async def test_a_goodbye_overtakes_queued_audio() -> None:
     codec = FrameCodec(Role.CLIENT, max_message_bytes=100_000)
     media = MediaSocket("twilio", Inbox().on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure), peer:
+        async with open_pump() as pump, pump.attach(ours, media, no_failure), peer:
             for _ in range(20):
                 media.send(BIG, is_audio=True)
             media.close(1000)
@@ -186,7 +177,7 @@ async def test_a_peer_that_breaks_the_protocol_is_told_1002(frames: bytes) -> No
     inbox, codec = Inbox(), FrameCodec(Role.CLIENT, max_message_bytes=1000)
     media = MediaSocket("twilio", inbox.on_batch)
     with socket_pair() as (ours, peer):
-        async with running_pump() as pump, pump.attach(ours, media, no_failure), peer:
+        async with open_pump() as pump, pump.attach(ours, media, no_failure), peer:
             await peer.send_all(frames)
             closed = await inbox.receive.receive()
             assert isinstance(closed, Closed)
