@@ -32,7 +32,7 @@ def why_absent() -> str | None:
 
 def versions() -> dict[str, str]:
     """Of Node, and of what the relay asks for. Node must be there."""
-    said = subprocess.run(("node", "--version"), capture_output=True, text=True, check=True).stdout  # noqa: S607
+    said = subprocess.run(("node", "--version"), capture_output=True, text=True, check=True).stdout  # noqa: S607 - from the PATH
     package = msgspec.json.decode((FOLDER / "package.json").read_bytes(), type=_Package)
     return {"node": said.strip().removeprefix("v"), **package.dependencies}
 

@@ -66,7 +66,7 @@ async def they_call() -> AsyncIterator[Opened]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, our_stream)
         # "Wrap an arbitrary stream", says its documentation; its annotation names two kinds.
-        theirs = await wrap_client_stream(nursery, their_stream, "relay.test", TARGET)  # type: ignore[arg-type]
+        theirs = await wrap_client_stream(nursery, their_stream, "relay.test", TARGET)  # type: ignore[arg-type]  # a memory stream
         yield OurEnd(our_stream, Role.SERVER), theirs
         nursery.cancel_scope.cancel()
 

@@ -34,7 +34,7 @@ class Pool:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Both ends are tasks of this program; neither tells a test what it has done."""
         with trio.fail_after(10):
-            while not condition():  # noqa: ASYNC110
+            while not condition():  # noqa: ASYNC110 - there is no event to wait for
                 await trio.sleep(0.001)
 
     async def until_one_waits(self) -> None:

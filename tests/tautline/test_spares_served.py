@@ -38,7 +38,7 @@ async def open_server(simulator: Simulator, *, key: str | None, spares: int) -> 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Server and simulator are tasks of this program; neither tells a test what it has done."""
-    while not condition():  # noqa: ASYNC110
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await trio.sleep(0.001)
 
 
