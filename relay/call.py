@@ -262,7 +262,9 @@ class Call:
         overdue = self._link.overdue(now)
         if overdue is not None:
             return [*stalled, *self._session_failed(overdue, Failure(kind="silent"), "no answer in time", now)]
-        return [*stalled, *self._link.timeout(now), *self._dialogue.timeout(now)]
+        from_link = self._link.timeout(now)
+        said = self._dialogue.timeout(now, may_have_heard=self._caller.is_unconfirmed)
+        return [*stalled, *from_link, *said]
 
     def _end(self, reason: EndReason, now: float, code: int = 1000) -> list[Command]:
         self._is_over = True

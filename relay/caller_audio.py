@@ -52,6 +52,11 @@ class CallerAudio:
         """Nothing that the caller said waits for an answer."""
         return self._is_answered
 
+    @property
+    def is_unconfirmed(self) -> bool:
+        """There is audio of which nobody knows whether OpenAI heard it, or that it has not answered."""
+        return self._kept_bytes > LEAD_IN_BYTES
+
     def speech_started(self) -> None:
         """OpenAI hears the caller speak: from now on a pause of frames must not keep the turn open."""
         self._is_speaking, self._is_answered = True, False

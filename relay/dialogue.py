@@ -275,15 +275,19 @@ class Dialogue:
         """Something may have changed: silence counts only while nobody speaks."""
         self._patience.observe(is_busy=self.is_busy, now=now)
 
-    def timeout(self, now: float) -> list[Decided]:
-        """`deadline` may have passed."""
+    def timeout(self, now: float, *, may_have_heard: bool) -> list[Decided]:
+        """`deadline` may have passed.
+
+        Args: may_have_heard, the caller said something of which nobody knows whether the session heard it.
+        """
+        is_at_stake = may_have_heard or self._is_talking
         return [
             *self.floor.timeout(now),
             *self._typed(self._keypad.timeout(now), now),
             *self._done(self._tools.timeout(now, may_speak=not self._is_talking), now),
             *self._lost_patience(self._patience.timeout(now), now),
             *self._ruled(self._arbiter.timeout(now), now),
-            *self._watched(self._vigil.timeout(now)),
+            *self._watched(self._vigil.timeout(now, is_at_stake=is_at_stake)),
         ]
 
     def _watched(self, verdict: Verdict) -> list[Decided]:

@@ -2,7 +2,7 @@
 
 Pure. After a few seconds without a word from OpenAI, whoever speaks meanwhile, the session is asked something that
 changes nothing and must be refused. Early enough that all the caller said since its last sign of life is still there
-for the session that takes over.
+for the session that takes over. On a line on which nothing moves it is not asked: nothing would be lost with it.
 
 A service that has never refused the question may not know it: its sessions are asked on, and not taken for lost. So
 that this is known early, the first session is asked as soon as it is open.
@@ -47,12 +47,15 @@ class Vigil:
         """What it said was the answer to our question."""
         self._is_understood = True
 
-    def timeout(self, now: float) -> Verdict:
-        """`deadline` may have passed: ask the session for a sign of life, or take it for lost."""
+    def timeout(self, now: float, *, is_at_stake: bool) -> Verdict:
+        """`deadline` may have passed: ask the session for a sign of life, or take it for lost.
+
+        Args: is_at_stake, something would be lost with it: the caller's voice, or what the agent is to say.
+        """
         if now < self.deadline:
             return "nothing"
         if not self._is_asked:
-            return self._ask(now)
+            return self._ask(now) if is_at_stake else self._wait(now)
         if not self._is_understood:
             return self._wait(now)
         self.lost()

@@ -40,8 +40,8 @@ def test_a_session_that_answers_is_asked_again_and_never_given_up() -> None:
     for _ in range(20):
         now += QUIET_FOR_S
         assert vigil.deadline == now
-        assert vigil.timeout(now - 0.001) == "nothing"
-        assert vigil.timeout(now) == "ask"
+        assert vigil.timeout(now - 0.001, is_at_stake=True) == "nothing"
+        assert vigil.timeout(now, is_at_stake=True) == "ask"
         now += 0.1
         vigil.seen(now)
     assert vigil.deadline == now + QUIET_FOR_S
@@ -49,17 +49,29 @@ def test_a_session_that_answers_is_asked_again_and_never_given_up() -> None:
 
 def test_a_session_that_does_not_answer_is_lost_once() -> None:
     vigil = watching()
-    assert vigil.timeout(13.0) == "ask"
+    assert vigil.timeout(13.0, is_at_stake=True) == "ask"
     assert vigil.deadline == 13.0 + ANSWERED_WITHIN_S
-    assert vigil.timeout(14.999) == "nothing"
-    assert vigil.timeout(15.0) == "lost"
+    assert vigil.timeout(14.999, is_at_stake=True) == "nothing"
+    assert vigil.timeout(15.0, is_at_stake=True) == "lost"
     assert vigil.deadline == inf
+
+
+def test_while_nothing_is_at_stake_nobody_is_asked() -> None:
+    vigil = watching()
+    assert [vigil.timeout(vigil.deadline, is_at_stake=False) for _ in range(20)] == ["nothing"] * 20
+    assert vigil.timeout(vigil.deadline, is_at_stake=True) == "ask"
+
+
+def test_who_was_asked_must_answer_whatever_is_at_stake() -> None:
+    vigil = watching()
+    vigil.timeout(13.0, is_at_stake=True)
+    assert vigil.timeout(15.0, is_at_stake=False) == "lost"
 
 
 def test_a_service_that_never_answered_is_asked_on_and_not_given_up() -> None:
     vigil, now = Vigil(), 10.0
     vigil.opened(now)
-    verdicts = [vigil.timeout(vigil.deadline) for _ in range(20)]
+    verdicts = [vigil.timeout(vigil.deadline, is_at_stake=True) for _ in range(20)]
     assert verdicts == ["nothing", "ask"] * 10
 
 
@@ -89,12 +101,24 @@ def test_a_session_that_dies_without_a_word_is_replaced_within_seconds(caller_sp
     story = lives(ready())
     if caller_speaks:
         story.openai(wire.speech_started())
+    else:  # what the line carries is sent on, silence too: VAD is the session's
+        story.twilio(*[wire.frame(mulaw.silence(mulaw.FRAME_MS))] * 50)
     story.passes(FOUND_WITHIN_S - 0.1)
     assert DropUpstream() not in story.commands
     story.passes(0.1 + 0.5)  # and the delay before it is opened again
     assert [event.detail for event in story.logged(UpstreamFailed)] == ["no sign of life"]
     assert story.commands.count(OpenUpstream()) == 2
     assert story.hang_up is None
+
+
+def test_on_a_line_that_carries_nothing_the_session_is_left_in_peace() -> None:
+    story = lives(ready())
+    asked_before = len(probes(story.commands))
+    story.passes(60.0)
+    assert len(probes(story.commands)) == asked_before
+    story.twilio(*[wire.frame(mulaw.silence(mulaw.FRAME_MS))] * 50)
+    story.passes(QUIET_FOR_S)
+    assert len(probes(story.commands)) == asked_before + 1
 
 
 def test_what_the_caller_said_to_a_dead_session_is_heard_by_the_next_one() -> None:
