@@ -13,11 +13,12 @@ import msgspec
 import structlog
 from quart import Response, g, has_request_context, request, websocket
 from quart.typing import ResponseTypes
-from quart_schema import Info, QuartSchema
+from quart_schema import Info, QuartSchema, RequestSchemaValidationError
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from admin.errors import AdminError
+from admin.api import Api, blueprints
+from admin.errors import AdminError, InvalidInputError
 from admin.routes import twiml
 from admin.routes.probes import probes_blueprint
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
@@ -41,7 +42,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path;
     issue_token: makes the token that a call's media stream must bring, None where none is asked for; has_room: whether
     one more call can be taken; outcomes: how calls ended; staff_number: where a person is reached, E.164, None if
-    nowhere.
+    nowhere; api: what the REST API is made of, None to go without.
     """
 
     totals: Callable[[], Totals]
@@ -53,6 +54,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: Endings = msgspec.field(default_factory=Outcomes)
     staff_number: str | None = None
     version: str = about.version()
+    api: Api | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -88,6 +90,9 @@ def create_app(services: Services) -> QuartTrio:
             staff_number=services.staff_number,
         )
     )
+    if services.api is not None:
+        for blueprint in blueprints(services.api):
+            app.register_blueprint(blueprint)
     _describe(app, services.version)
     _identify_requests(app)
     _answer_errors(app)
@@ -131,7 +136,12 @@ def _identify_requests(app: QuartTrio) -> None:
 
 def _answer_errors(app: QuartTrio) -> None:
     async def on_admin_error(error: AdminError) -> Response:
-        return _error_response(error.status, error.code, error.message)
+        response = _error_response(error.status, error.code, error.message)
+        response.headers.update(error.headers)
+        return response
+
+    async def on_invalid(error: RequestSchemaValidationError) -> Response:
+        return _error_response(400, InvalidInputError.code, str(error.validation_error))
 
     async def on_http_error(error: HTTPException) -> Response:
         status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
@@ -147,6 +157,7 @@ def _answer_errors(app: QuartTrio) -> None:
         return _error_response(500, AdminError.code, "Something went wrong on our side.")
 
     app.register_error_handler(AdminError, on_admin_error)
+    app.register_error_handler(RequestSchemaValidationError, on_invalid)
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(Exception, on_unexpected)
 

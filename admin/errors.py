@@ -1,21 +1,37 @@
 """What routes and services raise when a request cannot be served. `create_app` makes them responses, once.
 
 AdminError
-├── InvalidSignatureError   403  a request to Twilio's routes that Twilio did not sign
-└── UnusableHostError       400  the answer depends on the Host header, and there is none that can be used
+├── InvalidSignatureError     403  a request to Twilio's routes that Twilio did not sign
+├── UnusableHostError         400  the answer depends on the Host header, and there is none that can be used
+├── InvalidInputError         400  what was sent cannot be used; its message says what and why
+│   └── InvalidCursorError         a page is asked for that no list has
+├── NotAuthenticatedError     401  nobody is known to ask: no credentials, or none that are good
+├── NotAllowedError           403  whoever asks may not do that
+├── NotFoundError             404  there is no such thing, or it is somebody else's
+├── ConflictError             409  what is asked for does not go with what is there
+├── ChangedMeanwhileError     412  somebody else has changed it since it was read
+├── TooManyRequestsError      429  come again later
+├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
+└── StoreUnavailableError     503  the database cannot be had
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class AdminError(Exception):
-    """A request that cannot be served. Attributes: status, of HTTP; code, for programs; message, for people."""
+    """A request that cannot be served.
+
+    Attributes: status, of HTTP; code, for programs; message, for people; headers, that the answer carries.
+    """
 
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
 
-    def __init__(self, message: str) -> None:
-        self.message = message
+    def __init__(self, message: str, *, code: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        self.message, self.headers = message, dict(headers or {})
+        if code is not None:
+            self.code = code
         super().__init__(message)
 
 
@@ -31,3 +47,91 @@ class UnusableHostError(AdminError):
 
     status = 400
     code = "host_unusable"
+
+
+class InvalidInputError(AdminError):
+    """What was sent cannot be used."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidCursorError(InvalidInputError):
+    """A cursor that no page of ours has given."""
+
+    code = "invalid_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is not one that a page of this list has given")
+
+
+class NotAuthenticatedError(AdminError):
+    """No credentials, or none that are good. Which of the two is not told."""
+
+    status = 401
+    code = "not_authenticated"
+
+    def __init__(
+        self, message: str = "sign in, or send an API key as a Bearer token", *, code: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, headers={"WWW-Authenticate": 'Bearer realm="tautline"'})
+
+
+class NotAllowedError(AdminError):
+    """Known, but not allowed to do this."""
+
+    status = 403
+    code = "not_allowed"
+
+
+class NotFoundError(AdminError):
+    """There is no such thing in this account. Whether there is one in another is not told. code: `<kind>_not_found`."""
+
+    status = 404
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"there is no such {kind.replace('_', ' ')}", code=f"{kind}_not_found")
+
+
+class ConflictError(AdminError):
+    """What is asked for does not go with what is there."""
+
+    status = 409
+    code = "conflict"
+
+
+class ChangedMeanwhileError(AdminError):
+    """The If-Match of the request names a version that is not the newest any more."""
+
+    status = 412
+    code = "changed_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__("somebody has changed it since it was read; read it again")
+
+
+class TooManyRequestsError(AdminError):
+    """A limit is reached; Retry-After says for how long."""
+
+    status = 429
+    code = "too_many_requests"
+
+
+class AuthNotConfiguredError(AdminError):
+    """A token that only Supabase can check, and no Supabase."""
+
+    status = 503
+    code = "auth_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__("this server has no Supabase to check that token with; use an API key")
+
+
+class StoreUnavailableError(AdminError):
+    """The database cannot be reached, or does not answer in time."""
+
+    status = 503
+    code = "store_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("the database cannot be reached; try again", headers={"Retry-After": "5"})

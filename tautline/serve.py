@@ -12,10 +12,12 @@ from functools import partial
 import structlog
 import trio
 
+from admin.api import open_api
 from admin.app import Services, create_app
 from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
 from admin.services.signature import TwilioSignature
+from admin.store.database import Database
 from proto.handshake import RequestHead
 from relay import (
     CallLog,
@@ -44,6 +46,7 @@ from tautline.phrases import FOLDER, Phrases, SpokenPersona
 from tautline.ports import open_shared_listeners
 from tautline.settings import SIMULATOR, Settings
 from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
+from tautline.store import open_database, prepare, wall_time
 from tautline.web import open_web_app
 
 DRAIN_WITHIN_S = 25.0  # container platforms commonly kill after 30
@@ -78,13 +81,20 @@ class Server:
     """Relay and admin app behind one port.
 
     Args: settings; call_log, where the calls' records go; realtime_base, where the built-in simulator listens, if it
-    stands in for OpenAI; worker, who this process is among several that share the port, None when it serves alone.
+    stands in for OpenAI; database, where personas and calls are kept, None to serve without the REST API; worker, who
+    this process is among several that share the port, None when it serves alone.
     """
 
     def __init__(
-        self, settings: Settings, call_log: CallLog, realtime_base: str = "", *, worker: Worker | None = None
+        self,
+        settings: Settings,
+        call_log: CallLog,
+        realtime_base: str = "",
+        *,
+        database: Database | None = None,
+        worker: Worker | None = None,
     ) -> None:
-        self._settings, self._worker = settings, worker
+        self._settings, self._database, self._worker = settings, database, worker
         self._is_draining = False
         self._shared_totals = None if worker is None else SharedTotals(worker)
         self.totals = Totals() if self._shared_totals is None else self._shared_totals.own
@@ -133,6 +143,7 @@ class Server:
             has_room=self._has_room,
             outcomes=self._outcomes,
             staff_number=self._settings.staff_number,
+            api=None if self._database is None else open_api(self._database, wall_time),
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
@@ -142,6 +153,8 @@ class Server:
         ):
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._measure_lag)
+            if self._database is not None:
+                await nursery.start(partial(prepare, self._database, migrates=self._settings.migrates))
             if self._shared_totals is not None:
                 nursery.start_soon(self._share_totals, self._shared_totals)
             if self._settings.renders_phrases:
@@ -224,7 +237,8 @@ async def _run_until_signalled(settings: Settings, worker: Worker | None) -> Non
             if worker is not None:
                 nursery.start_soon(_end_with_parent)
             base = await _open_simulator(nursery) if settings.uses_simulator else ""
-            server = Server(settings, LineLog(), base, worker=worker)
+            database = open_database(settings)
+            server = Server(settings, LineLog(), base, database=database, worker=worker)
             await nursery.start(server.run)
             gc.freeze()  # what lives as long as the process need not be looked at by every collection
             await anext(aiter(signals))
@@ -233,6 +247,7 @@ async def _run_until_signalled(settings: Settings, worker: Worker | None) -> Non
                 if worker is None or received == signal.SIGINT:  # a worker is forced by its parent, in this word
                     break
             nursery.cancel_scope.cancel()
+        database.close()
 
 
 async def _end_with_parent() -> None:

@@ -46,6 +46,7 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     twilio_auth_token: Word | None = None
     database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
+    database_migrate: Switch | None = None
     data_dir: Path = Path("data")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_dir: Path | None = None
@@ -84,6 +85,15 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
         if self.uses_simulator and not base:
             raise ValueError("the built-in simulator's address is only known once it listens")
         return f"{base or self.openai_realtime_url}?model={quote(self.openai_realtime_model, safe='')}"
+
+    def store_url(self) -> str:
+        """The database's address."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'tautline.db'}"
+
+    @property
+    def migrates(self) -> bool:
+        """Whether the start brings the database to the present schema: our own file yes, somebody's server if asked."""
+        return self.database_migrate == "on" or (self.database_migrate is None and self.database_url is None)
 
     def limits(self) -> Limits:
         """How many media sockets may be open at once; half of them, and at least one, may wait for their `start`."""
@@ -188,10 +198,16 @@ DOCUMENTED: tuple[Documented, ...] = (
     ),
     Documented(
         variable="DATABASE_URL",
-        meaning="Where personas and call records are kept.",
+        meaning="Where personas and call records are kept; unset, in the file tautline.db in DATA_DIR.",
         must_be="a sqlite:// or postgresql:// address",
         example="postgresql://tautline:password@db/tautline",
         secrecy="password inside",
+    ),
+    Documented(
+        variable="DATABASE_MIGRATE",
+        meaning="Whether the start brings the database to the schema of this version; unset, only the embedded one.",
+        must_be="off or on",
+        example="on",
     ),
     Documented(
         variable="REDIS_URL",

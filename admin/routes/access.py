@@ -1,0 +1,81 @@
+"""Who asks? Looks at a request's credentials, and lets it on or not. Each route says which scope it needs.
+
+A Bearer token is an API key of ours, known by its prefix, or Supabase's. A browser brings a session's cookie instead,
+and, where it changes something, the session's CSRF token in a header, which another site's page cannot know.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from quart import g, request
+
+from admin.errors import AuthNotConfiguredError, NotAllowedError, NotAuthenticatedError
+from admin.services.api_keys import PREFIX
+from admin.services.principal import Principal, Scope
+
+SESSION_COOKIE: Final = "tautline_session"
+CSRF_HEADER: Final = "X-CSRF-Token"
+MAX_TOKEN_CHARACTERS: Final = 8192  # of a JWT with many claims
+_HARMLESS_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+
+FindByToken = Callable[[str], Awaitable[Principal | None]]
+FindBySession = Callable[[str, str | None], Awaitable[Principal | None]]
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Lets requests in.
+
+    by_key: whom an API key belongs to; by_jwt: whom a token of Supabase's belongs to, None where it is not configured;
+    by_session: whom a session belongs to, by its cookie and, where the request changes something, the CSRF token that
+    came with it, else None.
+    """
+
+    by_key: FindByToken
+    by_jwt: FindByToken | None = None
+    by_session: FindBySession | None = None
+
+    async def require(self, scope: Scope) -> Principal:
+        """Who asks, if they may.
+
+        Raises: NotAuthenticatedError, NotAllowedError, AuthNotConfiguredError.
+        """
+        principal = await self.signed_in()
+        if not principal.may(scope):
+            raise NotAllowedError(f"that needs the scope {scope}")
+        return principal
+
+    async def signed_in(self) -> Principal:
+        """Who asks, whatever they may.
+
+        Raises: NotAuthenticatedError, AuthNotConfiguredError.
+        """
+        if "principal" not in g:
+            principal = await self._find()
+            if principal is None:
+                raise NotAuthenticatedError
+            g.principal = principal
+        found: Principal = g.principal
+        return found
+
+    async def _find(self) -> Principal | None:
+        authorization = request.headers.get("Authorization", "")
+        if authorization:
+            return await self._by_bearer(authorization)
+        cookie = request.cookies.get(SESSION_COOKIE)
+        if cookie is None or self.by_session is None:
+            return None
+        if request.method in _HARMLESS_METHODS:
+            return await self.by_session(cookie, None)
+        return await self.by_session(cookie, request.headers.get(CSRF_HEADER, ""))
+
+    async def _by_bearer(self, authorization: str) -> Principal | None:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
+            return None
+        if token.startswith(PREFIX):
+            return await self.by_key(token)
+        if self.by_jwt is None:
+            raise AuthNotConfiguredError
+        return await self.by_jwt(token)

@@ -1,0 +1,36 @@
+"""ETag, If-Match and If-None-Match for things that have a version number (RFC 9110, section 13)."""
+
+from quart import Response, request
+
+from admin.errors import ChangedMeanwhileError
+
+
+def etag(version: int) -> str:
+    """The entity tag of this version."""
+    return f'"{version}"'
+
+
+def require_match(version: int) -> None:
+    """Let a change on if it was made to the version that is there. Without If-Match the newest one is meant.
+
+    Raises: ChangedMeanwhileError.
+    """
+    given = request.headers.get("If-Match")
+    if given is not None and given.strip() != "*" and etag(version) not in _listed(given):
+        raise ChangedMeanwhileError
+
+
+def is_known(version: int) -> bool:
+    """Whether the client has this version already."""
+    given = request.headers.get("If-None-Match")
+    return given is not None and (given.strip() == "*" or etag(version) in _listed(given, weakly=True))
+
+
+def not_modified(version: int) -> Response:
+    """The answer to who has it already."""
+    return Response(status=304, headers={"ETag": etag(version)})
+
+
+def _listed(header: str, *, weakly: bool = False) -> set[str]:
+    tags = {tag.strip() for tag in header.split(",")}
+    return {tag.removeprefix("W/") for tag in tags} if weakly else tags

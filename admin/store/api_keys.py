@@ -1,0 +1,65 @@
+"""The table of API keys. A key's secret is not in it, only what it hashes to."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy.engine import RowMapping
+
+from admin.services.principal import Scope
+from admin.store.column_types import new_id
+from admin.store.schema import api_keys, users
+
+USE_NOTED_EVERY = timedelta(minutes=1)  # or each request would write
+
+
+def add(
+    connection: Connection,
+    *,
+    account_id: UUID,
+    user_id: UUID,
+    name: str,
+    scopes: Iterable[Scope],
+    shown_prefix: str,
+    secret_hash: bytes,
+    at: datetime,
+    expires_at: datetime | None = None,
+) -> UUID:
+    """A new key."""
+    key_id = new_id()
+    connection.execute(
+        insert(api_keys).values(
+            id=key_id,
+            account_id=account_id,
+            user_id=user_id,
+            name=name,
+            scopes=sorted(scopes),
+            shown_prefix=shown_prefix,
+            secret_hash=secret_hash,
+            created_at=at,
+            expires_at=expires_at,
+        )
+    )
+    return key_id
+
+
+def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMapping | None:
+    """The key with this secret and its user's role: neither revoked nor expired, its user not disabled."""
+    found = (
+        select(api_keys.c.id, api_keys.c.account_id, api_keys.c.user_id, api_keys.c.scopes, users.c.role)
+        .join(users, users.c.id == api_keys.c.user_id)
+        .where(
+            api_keys.c.secret_hash == secret_hash,
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > at),
+            users.c.disabled_at.is_(None),
+        )
+    )
+    return connection.execute(found).mappings().one_or_none()
+
+
+def note_use(connection: Connection, key_id: UUID, at: datetime) -> None:
+    """It was used at this moment, to the minute."""
+    stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < at - USE_NOTED_EVERY)
+    connection.execute(update(api_keys).where(api_keys.c.id == key_id, stale).values(last_used_at=at))

@@ -1,0 +1,13 @@
+"""Run by Alembic: the migrations, on the connection that it is handed (see admin.store.migrating)."""
+
+from alembic import context
+
+from admin.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite changes a table by making it anew
+    transaction_per_migration=False,
+)
+context.run_migrations()
