@@ -66,6 +66,15 @@ sessions = Table(  # of the console, in a browser
     Column("user_agent", Text, nullable=False, default=""),
 )
 
+invitations = Table(  # one-time links with which somebody sets the password of their account
+    "invitations",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,
