@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from admin.api import Api, blueprints
-from admin.errors import AdminError, InvalidInputError
+from admin.errors import AdminError, ErrorBody, ErrorDetail, InvalidInputError
 from admin.routes import twiml
 from admin.routes.probes import probes_blueprint
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
@@ -55,20 +55,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     staff_number: str | None = None
     version: str = about.version()
     api: Api | None = None
-
-
-class ErrorDetail(msgspec.Struct, frozen=True):
-    """code: for programs, stable; message: for people; request_id: to find the log lines."""
-
-    code: str
-    message: str
-    request_id: str
-
-
-class ErrorBody(msgspec.Struct, frozen=True):
-    """What the API answers when it cannot do what was asked."""
-
-    error: ErrorDetail
 
 
 def create_app(services: Services) -> QuartTrio:

@@ -18,6 +18,8 @@ AdminError
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 
 class AdminError(Exception):
     """A request that cannot be served.
@@ -135,3 +137,17 @@ class StoreUnavailableError(AdminError):
 
     def __init__(self) -> None:
         super().__init__("the database cannot be reached; try again", headers={"Retry-After": "5"})
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """code: for programs, stable; message: for people; request_id: to find the log lines."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What the API answers when it cannot do what was asked."""
+
+    error: ErrorDetail
