@@ -21,10 +21,16 @@ FILE_BYTES = 10 * 1024 * 1024
 FILES_KEPT = 5
 MASK = "***"
 # Below these levels the libraries speak to their own developers, and at debug they quote headers.
-_QUIETER = {"hypercorn": logging.INFO, "httpx": logging.WARNING, "httpcore": logging.WARNING, "twilio": logging.INFO}
+_QUIETER = {
+    "alembic": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "hypercorn": logging.INFO,
+    "twilio": logging.INFO,
+}
 
 _SECRET_KEY = re.compile(r"token|key|authorization|password|secret|signature", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}|(?<=Bearer )\S+|(?<=Basic )\S+")
+_SECRET_TEXT = re.compile(r"\b(?:sk-|tl_)[A-Za-z0-9_-]{6,}|(?<=Bearer )\S+|(?<=Basic )\S+")
 _HANDLER = "tautline"
 _FIRST = ("at", "level", "event", "call_sid")  # what an eye looks for in a line
 _DEPTH = 6  # deeper than any event of ours; what lies below is shown as text
@@ -60,9 +66,9 @@ def configure_logging(level: str, log_dir: Path | None, *, stream: TextIO, file_
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what looks like a secret: strings under telling names, and `sk-…` keys anywhere, nested values included.
+    """Replace what looks like a secret: strings under telling names, and keys of OpenAI's or ours anywhere.
 
-    Numbers keep their value under any name: total_tokens is a count.
+    Nested values are looked at too. Numbers keep their value under any name: total_tokens is a count.
     """
     return {name: _masked(name, value, depth=0) for name, value in event.items()}
 

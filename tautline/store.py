@@ -42,6 +42,7 @@ async def prepare(
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(RETRY_EVERY_S)
         else:
+            _logger.info("store.ready", revision=migrating.head())
             task_status.started()
             return
 

@@ -20,9 +20,7 @@ CallStatus = Literal[
 ]
 STATUSES: Final[tuple[CallStatus, ...]] = get_args(CallStatus)
 # `aborted` is ours: the process that carried the call died.
-TERMINAL: Final[frozenset[CallStatus]] = frozenset(
-    {"completed", "busy", "failed", "no_answer", "canceled", "aborted"}
-)
+TERMINAL: Final[frozenset[CallStatus]] = frozenset({"completed", "busy", "failed", "no_answer", "canceled", "aborted"})
 
 _AS_TWILIO_SAYS: Final[Mapping[str, CallStatus]] = {
     "queued": "queued",
@@ -102,7 +100,7 @@ def status_of(word: str) -> CallStatus | None:
 
 
 def apply(standing: Standing, report: StatusReport) -> Standing:
-    """The standing once this report is known, too. In any order, and however often, the same reports end in the same."""
+    """The standing once this report is known, too. In any order, however often, the same reports end in the same."""
     status, sequence_number = _further(standing.status, standing.sequence_number, report.status, report.sequence_number)
     is_end = report.status in TERMINAL
     return Standing(

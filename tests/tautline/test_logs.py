@@ -14,6 +14,7 @@ from tautline import logs
 from tautline.logs import configure_logging
 
 KEY = "sk-proj-0123456789abcdef"
+OURS = "tl_0123456789abcdef"
 
 
 class Terminal(io.StringIO):
@@ -129,6 +130,7 @@ def test_configuring_again_replaces_the_first_so_no_line_is_written_twice(tmp_pa
         {"said": "the header was Authorization: Bearer hidden-value"},
         {"said": f"the key is {KEY}"},
         {"said": [f"nested {KEY}"]},
+        {"said": f"sent {OURS}"},
         {"said": ValueError(f"an object that quotes {KEY}")},
     ],
 )
@@ -138,6 +140,7 @@ def test_nothing_that_looks_like_a_secret_is_written(fields: dict[str, Any]) -> 
     structlog.stdlib.get_logger("ours").info("event", **fields)
     assert "hidden-value" not in stream.getvalue()
     assert KEY not in stream.getvalue()
+    assert OURS not in stream.getvalue()
     assert logs.MASK in stream.getvalue()
 
 

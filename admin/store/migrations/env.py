@@ -8,6 +8,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,  # SQLite changes a table by making it anew
-    transaction_per_migration=False,
+    transactional_ddl=True,  # SQLite's as well, since our connections begin their transactions themselves
 )
 context.run_migrations()
