@@ -15,6 +15,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
+from benchmarks.errors import leaves
 from benchmarks.simulators.twilio.errors import CallProblemError
 from benchmarks.simulators.twilio.line import Line
 from benchmarks.simulators.twilio.signature import sign
@@ -179,17 +180,10 @@ async def _upgrade(
 
 
 def _refusal(address: StreamAddress, rejections: BaseExceptionGroup[ConnectionRejected]) -> CallProblemError:
-    status = next(error.status_code for error in _leaves(rejections))
+    status = next(error.status_code for error in leaves(rejections) if isinstance(error, ConnectionRejected))
     return CallProblemError(
         HANDSHAKE_FAILED, f"{address.url} answered the WebSocket upgrade with HTTP {status}, not 101", status=status
     )
-
-
-def _leaves(group: BaseExceptionGroup[ConnectionRejected]) -> list[ConnectionRejected]:
-    found: list[ConnectionRejected] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 class _Exchange:
