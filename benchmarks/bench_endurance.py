@@ -139,7 +139,7 @@ class _OneCall:
         if isinstance(event, CallEnded):
             self.ends.append(event.reason)
 
-    def _who_answers(self) -> Persona:
+    def _who_answers(self, _version: str) -> Persona:
         return self._persona
 
     async def _hold_the_phone(self, stream: trio.abc.Stream) -> None:

@@ -185,7 +185,7 @@ async def _open_relay(way: Way, upstream: Upstream, pump: Pump) -> AsyncIterator
     persona = Persona(instructions="", greeting=_GREETING.transcript, greeting_audio=audio)
     size = 1 if way == "spare" else 0
     spares = SpareConnections(partial(connect_upstream, upstream, pump, tls), size=size, totals=totals)
-    switchboard = Switchboard(lambda: persona, connect=spares.open_line, call_log=ready, totals=totals)
+    switchboard = Switchboard(lambda _: persona, connect=spares.open_line, call_log=ready, totals=totals)
     entry = Entry(carry=switchboard.carry, serve_web=_no_web, admit=lambda _: None)
     async with spares.filling(), trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, Door(entry, pump, totals).handle, 0, host="127.0.0.1")

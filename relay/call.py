@@ -37,27 +37,38 @@ from relay.events import (
     UpstreamUnreachable,
 )
 from relay.link import Link, Place
+from relay.opening import abort_code, why_closed
 from relay.patience import End
 from relay.persona import Persona
 from relay.realtime_model import answers_probe, ends_session, is_benign, takes_our_audio
 from relay.retry import Chance, Failure, RetryIn, failure_of_close, failure_of_code
 from relay.retry import Terminal as NoRetry
+from relay.stream_token import Direction
 from relay.tools import ToolOffer
 from relay.unusable import Unusable
 
-START_WITHIN_S = 10.0  # from the socket's opening to Twilio's `start`
 APOLOGY_SLACK_S = 5.0  # for the line to play an apology, beyond its own length
 APOLOGY_ITEM_ID = "apology"
 
 
 class Call:
-    """One telephone call, from Twilio's socket opening to the last close.
+    """One telephone call, from Twilio's `start`, the first event that it is told, to the last close.
 
-    Args: offers, what the model may do. Attributes: call_sid, "" before `start`.
+    Args: persona, who answers; offers, what the model may do; direction and persona_version, as the stream's token
+    claims them; unusable, what the stream brought before its `start`. Attributes: call_sid, "" before `start`.
     """
 
-    def __init__(self, persona: Persona, now: float, offers: Sequence[ToolOffer] = ()) -> None:
-        self._persona = persona
+    def __init__(
+        self,
+        persona: Persona,
+        now: float,
+        offers: Sequence[ToolOffer] = (),
+        *,
+        direction: Direction = "inbound",
+        persona_version: str = "",
+        unusable: Unusable | None = None,
+    ) -> None:
+        self._persona, self._direction, self._persona_version = persona, direction, persona_version
         self._began_at = now
         self.call_sid = self._stream_sid = ""
         self._caller = CallerAudio()
@@ -66,13 +77,12 @@ class Call:
         self._model = self._dialogue.model
         self._chance = Chance()  # for delays; a recorded call must find the same ones again
         self._link = Link(self._chance, budget_s=persona.reconnect_within_s)
-        self._unusable = Unusable()
-        self._start_due_at = now + START_WITHIN_S  # inf once it came
+        self._unusable = unusable or Unusable()
         self._leaving: Leave | None = None  # the call ends when nobody speaks any more
         self._leave_by = inf
         self._is_over = False
         self._frames_from_caller = 0
-        self._others_due_at = self._start_due_at  # all but the caller's audio, since the last event that moved it
+        self._others_due_at = inf  # all but the caller's audio, since the last event that moved it
 
     @property
     def deadline(self) -> float:
@@ -113,7 +123,7 @@ class Call:
         if self._leaving is not None and self._dialogue.is_said:
             return [*commands, *self._end(self._leaving.reason, now)]
         self._dialogue.observe(now)
-        self._others_due_at = min(self._start_due_at, self._leave_by, self._link.deadline, self._dialogue.deadline)
+        self._others_due_at = min(self._leave_by, self._link.deadline, self._dialogue.deadline)
         return commands
 
     @property
@@ -165,17 +175,16 @@ class Call:
                 return [log.ErrorReceived(code=error.code, param=error.param, benign=True)]
             case realtime.RateLimitsUpdated(rate_limits=limits):
                 return [log.LimitsReported(limits=limits)]
-            case realtime.ItemTruncated() | realtime.Unhandled() | twilio.Connected():
+            case realtime.ItemTruncated() | realtime.Unhandled():
                 return []  # OpenAI tells much that a call does not need
+            case twilio.Connected() | StartRefused():
+                return []  # both are said before a call begins
             case ToolFinished(call_id=call_id, report=report):
                 return self._dialogue.tool_finished(call_id, report, now)
             case twilio.Dtmf():
                 return self._key_pressed(event, now)
             case twilio.Start():
                 return self._start(event, now)
-            case StartRefused(reason=reason, call_sid=call_sid):
-                refused = log.StartRefused(reason=reason, claimed_call_sid=call_sid)
-                return [refused, *self._end("not_admitted", now, code=1008)]
             case twilio.Stop():
                 return [*self._stop(event, now)]
             case realtime.SessionCreated():
@@ -195,7 +204,7 @@ class Call:
             case Malformed():
                 return self._malformed(event, now)
             case Abort(reason=reason):
-                return [*self._end(reason, now, code=1001 if reason == "shutdown" else 1011)]
+                return [*self._end(reason, now, code=abort_code(reason))]
             case Timeout():
                 return self._timeout(now)
         assert_never(event)
@@ -232,10 +241,15 @@ class Call:
         if stream_sid or not start.stream_sid or not is_fit:
             return [*self._end("bad_start", now, code=1008)]
         self._unusable.count_sequence(event.sequence_number)
-        self.call_sid, self._stream_sid, self._start_due_at = start.call_sid, start.stream_sid, inf
+        self.call_sid, self._stream_sid = start.call_sid, start.stream_sid
         self._chance.seed = start.stream_sid
         names = tuple(sorted(start.custom_parameters))
-        started = log.CallStarted(stream_sid=start.stream_sid, parameters=names)
+        started = log.CallStarted(
+            stream_sid=start.stream_sid,
+            parameters=names,
+            direction=self._direction,
+            persona_version=self._persona_version,
+        )
         return [started, *self._dialogue.begin(start.stream_sid, now), *self._link.open(now)]
 
     def _leave(self, leave: Leave, now: float) -> None:
@@ -250,12 +264,10 @@ class Call:
 
     def _socket_closed(self, event: SocketClosed, now: float) -> list[Decided]:
         if event.peer == "twilio":
-            return [*self._end("garbage" if event.code in (1002, 1007, 1009) else "twilio_closed", now)]
+            return [*self._end(why_closed(event), now)]
         return self._session_closed("in_use", event, now)
 
     def _timeout(self, now: float) -> list[Decided]:
-        if now >= self._start_due_at:
-            return [*self._end("start_timeout", now, code=1008)]
         if self._leaving is not None and now >= self._leave_by:
             return [*self._end(self._leaving.reason, now)]
         stalled = self._append(self._caller.stalled()) if now >= self._caller.deadline else []
@@ -379,7 +391,7 @@ class Call:
 
     def _caller_frame(self, event: twilio.Media, now: float) -> list[Command]:
         if not self._is_ours(event):
-            return self._unusable.ignore("twilio", "other_stream" if self._stream_sid else "media_before_start")
+            return self._unusable.ignore("twilio", "other_stream")
         self._unusable.count_sequence(event.sequence_number)
         if event.media.track != "inbound":
             return self._unusable.ignore("twilio", "other_track")
@@ -411,7 +423,7 @@ class Call:
     # The agent.
 
     def _agent_audio(self, event: realtime.AudioDelta, now: float) -> list[Command]:
-        if not self._floor.responses.is_current(event.response_id) or not self._stream_sid:
+        if not self._floor.responses.is_current(event.response_id):
             return self._unusable.ignore("openai", "stale_audio")
         if not event.delta:
             return []  # nothing to hear, so nothing to cut later
@@ -460,8 +472,8 @@ class Call:
         return [told, *(self._dialogue.refused(error, now) if place == "in_use" else [])]
 
     def _is_ours(self, event: twilio.Media | twilio.Mark | twilio.Dtmf | twilio.Stop) -> bool:
-        """It belongs to our stream; before `start` there is none, whatever the message claims."""
-        return bool(self._stream_sid) and event.stream_sid == self._stream_sid
+        """It belongs to our stream."""
+        return event.stream_sid == self._stream_sid
 
     def _malformed(self, event: Malformed, now: float) -> list[Decided]:
         if event.peer == "twilio" and event.tag == "start":

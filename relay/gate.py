@@ -9,12 +9,20 @@ import heapq
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from proto import twilio
-from relay.stream_token import CLOCK_SKEW_S, TOKEN_PARAMETER, StreamTokenError, verify
+from relay.stream_token import CLOCK_SKEW_S, TOKEN_PARAMETER, Claims, StreamTokenError, verify
 
 Spend = Callable[[str], bool]  # of a nonce: whether this is the first time, among all who share it. Must not wait.
 
 MAX_USED_TOKENS = 20_000  # two hundred calls a second for as long as a token is remembered; some 4 MB
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A stream that may not begin its call. reason: why not, in a word for logs and metrics."""
+
+    reason: str
 
 
 class TokenGate:
@@ -30,28 +38,28 @@ class TokenGate:
         self._secret, self._clock, self._spend = secret, clock, spend
         self._used = UsedTokens()
 
-    def admit(self, start: twilio.StartBody, *, is_in_progress: bool) -> str | None:
-        """None to let the stream begin its call, which uses its token up; else why not, in a word for logs and metrics.
+    def admit(self, start: twilio.StartBody, *, is_in_progress: bool) -> Claims | Refused:
+        """What the token says, if the stream may begin its call, which uses the token up; else why it may not.
 
         Args: is_in_progress, another stream carries this call now.
         """
         token = start.custom_parameters.get(TOKEN_PARAMETER)
         if not token:
-            return "token_missing"
+            return Refused("token_missing")
         at = self._clock()
         try:
             claims = verify(self._secret, token, at)
         except StreamTokenError as error:
-            return f"token_{error.problem}"
+            return Refused(f"token_{error.problem}")
         if claims.call_sid != start.call_sid:
-            return "token_of_another_call"
+            return Refused("token_of_another_call")
         if claims.nonce in self._used:
-            return "token_used"
+            return Refused("token_used")
         if is_in_progress:  # the token stays good: Twilio may have asked twice, and the other stream may end first
-            return "call_in_progress"
+            return Refused("call_in_progress")
         if not self._used.add(claims.nonce, claims.expires_at, at):
-            return "too_many_tokens"
-        return None if self._spend(claims.nonce) else "token_used"
+            return Refused("too_many_tokens")
+        return claims if self._spend(claims.nonce) else Refused("token_used")
 
 
 class UsedTokens:

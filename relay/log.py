@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from proto import realtime
+from relay.stream_token import Direction
 
 
 class LogEvent(msgspec.Struct, tag_field="event", frozen=True, kw_only=True):
@@ -21,10 +22,16 @@ class LogEvent(msgspec.Struct, tag_field="event", frozen=True, kw_only=True):
 
 
 class CallStarted(LogEvent, frozen=True, kw_only=True, tag="call.started"):
-    """Twilio's stream has begun. parameters: the names of the TwiML's parameters; values may be secrets."""
+    """Twilio's stream has begun.
+
+    parameters: the names of the TwiML's parameters; values may be secrets. direction and persona_version: as the token
+    of the stream claims them; "" is the persona of the settings.
+    """
 
     stream_sid: str
     parameters: tuple[str, ...] = ()
+    direction: Direction = "inbound"
+    persona_version: str = ""
 
 
 class StartRefused(LogEvent, frozen=True, kw_only=True, tag="start.refused"):

@@ -39,6 +39,7 @@ from relay.events import (
     UpstreamUnreachable,
 )
 from relay.log import LogEvent
+from relay.opening import Admitted
 from relay.persona import Persona
 from relay.privacy import may_capture_private
 from relay.tools import ToolOffer
@@ -65,8 +66,10 @@ class Capture:
     """
 
     def __init__(self, *, version: str, keeps_private: bool) -> None:
-        self._version, self._keeps_private = version, keeps_private
-        self._header: Json | None = None  # until it is taken
+        self._version, self._may_keep_private = version, keeps_private
+        self._keeps_private = False  # until it is known who answers, and whether that one minds
+        self._header: Json | None = None  # once it is known
+        self._is_header_taken = False
         self._began_at = 0.0
         self._waiting: deque[tuple[float, Event, list[Command]]] = deque()
         # Two counters with one writer each instead of one with two: the threads need no lock.
@@ -77,12 +80,18 @@ class Capture:
         self.steps_lost = 0
         self.is_closed = False  # nothing more will come
 
-    def begin(self, persona: Persona, decide: Decide, now: float, offers: Sequence[ToolOffer] = ()) -> Decide:
-        """The call begins: give what is to be called instead of `decide`, in monotonic seconds as before."""
-        self._keeps_private = self._keeps_private and may_capture_private(persona.privacy)
-        self._header = header(persona, now, offers, version=self._version, keeps_private=self._keeps_private)
+    def begin(self, decide: Decide, now: float) -> Decide:
+        """The stream is open: give what is to be called instead of `decide`, in monotonic seconds as before."""
         self._began_at = now
+        return self._keeping(decide)
 
+    def answered(self, admitted: Admitted, decide: Decide, offers: Sequence[ToolOffer] = ()) -> Decide:
+        """The call begins with the next event, its `start`: give what is to be called instead of `decide`."""
+        self._keeps_private = self._may_keep_private and may_capture_private(admitted.persona.privacy)
+        self._header = self._header_of(admitted, offers)
+        return self._keeping(decide)
+
+    def _keeping(self, decide: Decide) -> Decide:
         def decide_and_keep(event: Event, now: float) -> list[Command]:
             commands: list[Command] = []
             try:
@@ -93,6 +102,9 @@ class Capture:
 
         return decide_and_keep
 
+    def _header_of(self, admitted: Admitted | None, offers: Sequence[ToolOffer] = ()) -> Json:
+        return header(admitted, self._began_at, offers, version=self._version, keeps_private=self._keeps_private)
+
     def close(self) -> None:
         """The call is over."""
         self.is_closed = True
@@ -102,11 +114,13 @@ class Capture:
         self.cut = self.cut or why
 
     def take(self) -> list[bytes]:
-        """All lines that wait, oldest first, each with its newline."""
+        """All lines that wait, oldest first, each with its newline; none until it is known who answers, if anybody."""
         lines: list[Json] = []
-        if self._header is not None:
-            lines.append(self._header)
-            self._header = None
+        if not self._is_header_taken:
+            if self._header is None and not (self.is_closed and self._waiting):
+                return []
+            lines.append(self._header or self._header_of(None))
+            self._header, self._is_header_taken = None, True
         for _ in range(len(self._waiting)):
             now, event, commands = self._waiting.popleft()
             self._audio_bytes_taken += _audio_bytes(event)
@@ -199,15 +213,18 @@ def encode_line(line: Json) -> bytes:
 
 
 def header(
-    persona: Persona, began_at: float, offers: Sequence[ToolOffer], *, version: str, keeps_private: bool
+    admitted: Admitted | None, began_at: float, offers: Sequence[ToolOffer], *, version: str, keeps_private: bool
 ) -> Json:
-    """The first line. began_at: monotonic seconds, with which the times of the events are exact again."""
+    """The first line. admitted: None for a stream that began no call; began_at: monotonic seconds when the stream was
+    opened, with which the times of the events are exact again.
+    """
+    facts: Json = {"persona": None} if admitted is None else _clean(_fields(admitted), _NONE, keeps_private)
     return {
         "capture": FORMAT,
         "tautline": version,
         "keeps_private": keeps_private,
         "began_at": began_at,
-        "persona": _clean(_fields(persona), _NONE, keeps_private),
+        **facts,
         "tools": [_fields(offer) for offer in offers],
     }
 

@@ -16,12 +16,13 @@ from relay.totals import Totals
 class Reporter:
     """Hands on one call's records.
 
-    Args: call_log, where they go; totals, the process's counters; budget, of the OpenAI account; privacy, what may be
-    kept at all.
+    Args: call_log, where they go; totals, the process's counters; budget, of the OpenAI account.
+    Attributes: privacy, what may be kept at all; of a stream that has not begun its call there is nothing to hide.
     """
 
-    def __init__(self, call_log: log.CallLog, totals: Totals, budget: TokenBudget, privacy: Privacy) -> None:
-        self._call_log, self._totals, self._budget, self._privacy = call_log, totals, budget, privacy
+    def __init__(self, call_log: log.CallLog, totals: Totals, budget: TokenBudget) -> None:
+        self._call_log, self._totals, self._budget = call_log, totals, budget
+        self.privacy = Privacy()
 
     def record(self, call_sid: str, event: log.LogEvent, began_at: float, *, dropped_audio_frames: int) -> None:
         """Count what happened and hand it on, with what only a real clock or a socket knows.
@@ -46,6 +47,6 @@ class Reporter:
             case log.CallEnded():
                 event = msgspec.structs.replace(event, dropped_audio_frames=dropped_audio_frames)
                 self._totals.add_ended(event)
-        kept = redacted(event, self._privacy)
+        kept = redacted(event, self.privacy)
         if kept is not None:
             self._call_log.offer(call_sid, kept)

@@ -39,8 +39,9 @@ from relay.events import (
     ToolFinished,
     UpstreamUnreachable,
 )
+from relay.gate import Refused
 from relay.model_sockets import Connect, ModelSockets, PlaceOf
-from relay.persona import Persona
+from relay.opening import Admitted, Opening
 from relay.recorder import Capture, Decide
 from relay.reporter import Reporter
 from relay.retry import failure_of
@@ -53,7 +54,7 @@ GOODBYE_WITHIN_S = 1.0  # for the close frames of both peers
 SID_CHARACTERS = 34  # of an identifier of Twilio's; a stranger's may be longer
 
 Decoded = TypeVar("Decoded")
-AdmitStart = Callable[[twilio.Start], str | None]
+Admit = Callable[[twilio.Start], Admitted | Refused]
 Signs = dict[MediaSocket, tuple[int, int]]  # of life: bytes received from it so far, and written to it
 
 _logger = structlog.stdlib.get_logger("tautline.session")
@@ -62,31 +63,28 @@ _logger = structlog.stdlib.get_logger("tautline.session")
 class CallSession:
     """One call from its accepted media socket to its last close.
 
-    Args: persona, who answers; connect, opens a line to OpenAI (raises HandshakeError or OSError); call_log, where the
-    records go; totals, the process's counters; capture, what is to record the call, if anything is; admit_start, asked
-    about the stream's `start` before anything is done about it: None to let it in, else why not; toolbox, what the
-    model may do; budget, of the OpenAI account, shared by all calls.
+    Args: admit, asked about the stream's `start` before anything is done about it: who answers the call, or why it may
+    not begin; connect, opens a line to OpenAI (raises HandshakeError or OSError); call_log, where the records go;
+    totals, the process's counters; capture, what is to record the call, if anything is; toolbox, what the model may do;
+    budget, of the OpenAI account, shared by all calls.
     """
 
     def __init__(
         self,
-        persona: Persona,
+        admit: Admit,
         *,
         connect: Connect,
         call_log: log.CallLog,
         totals: Totals,
         capture: Capture | None = None,
-        admit_start: AdmitStart = lambda _: None,
         toolbox: ToolBox | None = None,
         budget: TokenBudget | None = None,
     ) -> None:
-        self._persona, self._totals = persona, totals
-        self._reporter = Reporter(call_log, totals, budget or TokenBudget(), persona.privacy)
-        self._capture, self._admit_start = capture, admit_start
+        self._admit, self._totals, self._capture = admit, totals, capture
+        self._reporter = Reporter(call_log, totals, budget or TokenBudget())
         self._toolbox = toolbox or ToolBox()
         self._tools: dict[str, trio.CancelScope] = {}  # those that run, by call id
         self._context = ToolContext(call_sid="")  # complete once Twilio's `start` came
-        self._is_admitted = False
         self._twilio = MediaSocket("twilio", self._on_twilio)
         self._models = ModelSockets(
             connect, listener=self._listener, on_unreachable=self._on_unreachable, on_failure=self._fail
@@ -103,11 +101,10 @@ class CallSession:
         """Carry the call on this line until either side ends it. Raises nothing but Cancelled."""
         self._totals.active_calls += 1
         now = trio.current_time()
-        offers = self._toolbox.offers()
-        self._call = Call(self._persona, now, offers)
+        self._call: Opening | Call = Opening(now)
         self._decide: Decide = self._call.handle
         if self._capture is not None:
-            self._decide = self._capture.begin(self._persona, self._call.handle, now, offers)
+            self._decide = self._capture.begin(self._call.handle, now)
         try:
             await self._carry(line)
         except* Exception as group:
@@ -118,7 +115,7 @@ class CallSession:
             if self._capture is not None:
                 self._capture.close()
             self._totals.active_calls -= 1
-            del self._twilio, self._models, self._admit_start  # they know us: all is freed now, not by a collection
+            del self._twilio, self._models, self._admit  # they know us: all is freed now, not by a collection
 
     @property
     def is_over(self) -> bool:
@@ -212,7 +209,7 @@ class CallSession:
     # From bytes to steps.
 
     def _on_twilio(self, received: list[Received]) -> None:
-        step = self._step if self._is_admitted else self._step_until_admitted
+        step = self._step_until_begun if isinstance(self._call, Opening) else self._step
         self._on_batch("twilio", twilio.decode, step, received)
 
     def _listener(self, place_of: PlaceOf) -> OnBatch:
@@ -257,18 +254,31 @@ class CallSession:
         if deadline < self._armed_for:
             self._armed_for = self._timer.deadline = deadline
 
-    def _step_until_admitted(self, event: Event, now: float) -> None:
-        self._step(self._admitted(event) if isinstance(event, twilio.Start) else event, now)
+    def _step_until_begun(self, event: Event, now: float) -> None:
+        if isinstance(event, twilio.Start) and isinstance(self._call, Opening) and not self.is_over:
+            event = self._admitted(event, self._call, now)
+        self._step(event, now)
 
-    def _admitted(self, start: twilio.Start) -> Event:
-        """The start if it may begin the call. A repeated one is not asked about: that is the call's own matter."""
-        if not self._is_admitted and not self.is_over:
-            refusal = self._admit_start(start)
-            if refusal is not None:
-                claimed = start.start.call_sid[:SID_CHARACTERS]
-                return StartRefused(refusal, claimed if claimed.isalnum() else "")
-            self._is_admitted = True
-            self._context = ToolContext(call_sid=start.start.call_sid, parameters=start.start.custom_parameters)
+    def _admitted(self, start: twilio.Start, opening: Opening, now: float) -> twilio.Start | StartRefused:
+        """The start if it may begin the call; then from here on there is one, and it knows who answers."""
+        admitted = self._admit(start)
+        if isinstance(admitted, Refused):
+            claimed = start.start.call_sid[:SID_CHARACTERS]
+            return StartRefused(admitted.reason, claimed if claimed.isalnum() else "")
+        self._context = ToolContext(call_sid=start.start.call_sid, parameters=start.start.custom_parameters)
+        self._reporter.privacy = admitted.persona.privacy
+        offers = self._toolbox.offers()
+        self._call = Call(
+            admitted.persona,
+            now,
+            offers,
+            direction=admitted.direction,
+            persona_version=admitted.persona_version,
+            unusable=opening.unusable,
+        )
+        self._decide = self._call.handle
+        if self._capture is not None:
+            self._decide = self._capture.answered(admitted, self._call.handle, offers)
         return start
 
     def _step(self, event: Event, now: float) -> None:

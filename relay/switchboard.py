@@ -6,9 +6,10 @@ import trio
 
 from proto import twilio
 from relay.budget import TokenBudget
-from relay.gate import TokenGate
+from relay.gate import Refused, TokenGate
 from relay.log import CallLog
 from relay.model_sockets import Connect
+from relay.opening import Admitted
 from relay.persona import Persona
 from relay.recorder import Capture
 from relay.session import CallSession
@@ -20,15 +21,16 @@ from relay.totals import Totals
 class Switchboard:
     """Opens a session for each accepted media line.
 
-    Args: persona, asked as each call begins who answers it, must not wait; connect, opens a line to OpenAI; call_log,
-    where records go; totals, shared counters; open_capture, gives what records a call, None for nothing; gate, asked
-    about each stream's `start`, None to let every stream begin a call, which is for development; toolbox, what the
-    model may do; budget, of the OpenAI account.
+    Args: persona, asked at each call's `start` who answers it, must not wait: given the version that the stream's token
+    claims, "" where it claims none or there is no gate; connect, opens a line to OpenAI; call_log, where records go;
+    totals, shared counters; open_capture, gives what records a call, None for nothing; gate, asked about each stream's
+    `start`, None to let every stream begin a call, which is for development; toolbox, what the model may do; budget, of
+    the OpenAI account.
     """
 
     def __init__(
         self,
-        persona: Callable[[], Persona],
+        persona: Callable[[str], Persona],
         *,
         connect: Connect,
         call_log: CallLog,
@@ -58,16 +60,15 @@ class Switchboard:
     async def carry(self, line: Line) -> None:
         """Carry one call from its accepted socket to its end."""
 
-        def admit_start(start: twilio.Start) -> str | None:
+        def admit(start: twilio.Start) -> Admitted | Refused:
             return self._admit(session, start.start)
 
         session = CallSession(
-            self._persona(),
+            admit,
             connect=self._connect,
             call_log=self._call_log,
             totals=self._totals,
             capture=self._open_capture(),
-            admit_start=admit_start,
             toolbox=self._toolbox,
             budget=self._budget,
         )
@@ -79,15 +80,18 @@ class Switchboard:
             self._begun.pop(session, None)
             self._changed.set()
 
-    def _admit(self, session: CallSession, start: twilio.StartBody) -> str | None:
-        if self._gate is not None:
-            # A call that says goodbye is no longer in progress: Twilio may have brought its next stream already.
-            is_in_progress = any(sid == start.call_sid and not other.is_over for other, sid in self._begun.items())
-            refusal = self._gate.admit(start, is_in_progress=is_in_progress)
-            if refusal is not None:
-                return refusal
+    def _admit(self, session: CallSession, start: twilio.StartBody) -> Admitted | Refused:
+        if self._gate is None:
+            self._begun[session] = start.call_sid
+            return Admitted(persona=self._persona(""))
+        # A call that says goodbye is no longer in progress: Twilio may have brought its next stream already.
+        is_in_progress = any(sid == start.call_sid and not other.is_over for other, sid in self._begun.items())
+        claims = self._gate.admit(start, is_in_progress=is_in_progress)
+        if isinstance(claims, Refused):
+            return claims
         self._begun[session] = start.call_sid
-        return None
+        version = claims.persona_version
+        return Admitted(persona=self._persona(version), direction=claims.direction, persona_version=version)
 
     async def drain(self) -> None:
         """Wait until the last call in progress has ended by itself."""

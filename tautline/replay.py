@@ -1,8 +1,9 @@
 """`tautline replay`: runs a captured call through the call machine again, in its own time, and compares.
 
-The machine is `relay.call.Call` itself: each captured event is handed to it with the time at which it happened, and
-what it wants done is put beside what it wanted then. Text that was masked is equal to any text of its length, and what
-was measured by a real clock was not captured. See docs/replay.md for the file.
+The machine is `relay.call.Call` itself, and `relay.opening.Opening` before the `start`: each captured event is handed
+to it with the time at which it happened, and what it wants done is put beside what it wanted then. Text that was masked
+is equal to any text of its length, and what was measured by a real clock was not captured. See docs/replay.md for the
+file.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,12 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 from rich.console import Console
 
+from proto import twilio
 from relay.call import Call
+from relay.events import Command, Event
+from relay.opening import Opening
 from relay.recorder import FORMAT, MASK, Json, Source, Target, command_line, read_event, read_persona
+from relay.stream_token import Direction
 from relay.tools import ToolOffer
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_NO_CAPTURE = 0, 1, 2
@@ -34,12 +39,16 @@ class CaptureError(Exception):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What the first line says. began_at: the clock at the call's beginning, monotonic seconds."""
+    """What the first line says. began_at: the clock when the stream was opened, monotonic seconds; persona: None for a
+    stream that began no call.
+    """
 
     capture: int
     keeps_private: bool
     began_at: float
-    persona: Json
+    persona: Json | None
+    direction: Direction = "inbound"
+    persona_version: str = ""
     tautline: str = "unknown"
     tools: list[ToolOffer] = []
 
@@ -124,12 +133,12 @@ def replay(lines: Iterable[bytes]) -> Outcome:
     """
     reader = _Reader(iter(lines))
     header = reader.header()
-    call = Call(read_persona(header.persona), header.began_at, header.tools)
+    machine = _Machine(header)
     steps = commands = 0
     at = 0.0
     for step in reader.steps():
         steps, commands, at = steps + 1, commands + len(step.commands), step.at
-        difference = _difference(call, header, step, may_be_short=reader.ended_in_step)
+        difference = _difference(machine, header, step, may_be_short=reader.ended_in_step)
         if difference is not None:
             return Outcome(steps, commands, at, difference, "")
     return Outcome(steps, commands, at, None, reader.ended_early())
@@ -150,6 +159,27 @@ def describe(outcome: Outcome) -> list[str]:
         f"  got       {_short(difference.got)}\n"
         f"  differs   {difference.where}"
     ]
+
+
+class _Machine:
+    """The stream, and the call that it becomes with its `start`."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._call: Opening | Call = Opening(header.began_at)
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Decide as was decided then."""
+        if isinstance(event, twilio.Start) and isinstance(self._call, Opening) and self._header.persona is not None:
+            self._call = Call(
+                read_persona(self._header.persona),
+                now,
+                self._header.tools,
+                direction=self._header.direction,
+                persona_version=self._header.persona_version,
+                unusable=self._call.unusable,
+            )
+        return self._call.handle(event, now)
 
 
 class _Reader:
@@ -173,7 +203,8 @@ class _Reader:
             raise CaptureError(1, f"it is a capture of format {version}, and this tautline reads format {FORMAT}")
         header = _decoded(raw, 1, Header)
         try:
-            read_persona(header.persona)
+            if header.persona is not None:
+                read_persona(header.persona)
         except ValueError as error:
             raise CaptureError(1, str(error)) from None
         return header
@@ -236,13 +267,13 @@ def _is_json(raw: bytes) -> bool:
 # The comparison.
 
 
-def _difference(call: Call, header: Header, step: Step, *, may_be_short: bool) -> Difference | None:
+def _difference(machine: _Machine, header: Header, step: Step, *, may_be_short: bool) -> Difference | None:
     try:
         event = read_event(step.source, step.event)
     except ValueError as error:
         raise CaptureError(step.line, str(error)) from None
     try:
-        commands = call.handle(event, header.began_at + step.at)
+        commands = machine.handle(event, header.began_at + step.at)
     except Exception as error:  # the call cannot bear what it was once told: that is the finding
         expected = step.commands[0] if step.commands else None
         return Difference(step.line, step, expected, None, f"the call raised {type(error).__name__}: {error}")

@@ -121,7 +121,7 @@ class Server:
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
         self.switchboard = Switchboard(
-            self._persona.current,
+            lambda _version: self._persona.current(),
             connect=self._spares.open_line,
             call_log=_Tee(self._outcomes, call_log),
             totals=self.totals,

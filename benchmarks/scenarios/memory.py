@@ -44,7 +44,7 @@ async def play(scenario: Scenario) -> Outcome:
             yield await open_stream_line(UPSTREAM, ours)
 
         switchboard = Switchboard(
-            lambda: scenario.persona, connect=connect, call_log=kept, totals=Totals(), toolbox=scenario.toolbox()
+            lambda _: scenario.persona, connect=connect, call_log=kept, totals=Totals(), toolbox=scenario.toolbox()
         )
         entry = Entry(carry=switchboard.carry, serve_web=no_web_app, admit=lambda _: None)
         ours, theirs = memory_stream_pair()

@@ -25,7 +25,7 @@ async def play(scenario: Scenario) -> Outcome:
         upstream = Upstream(url=f"ws://127.0.0.1:{model_port}/v1/realtime?model=gpt-realtime-2.1", api_key="sk-test")
         connect = partial(open_upstream, upstream, pump, ssl.create_default_context())
         switchboard = Switchboard(
-            lambda: scenario.persona, connect=connect, call_log=kept, totals=totals, toolbox=scenario.toolbox()
+            lambda _: scenario.persona, connect=connect, call_log=kept, totals=totals, toolbox=scenario.toolbox()
         )
         entry = Entry(carry=switchboard.carry, serve_web=no_web_app, admit=lambda _: None)
         nursery.start_soon(pump.run)

@@ -75,14 +75,13 @@ class Conversation(Peers):
     @initialize(
         persona=st.sampled_from(PERSONAS),
         sending_s=line_delays_s,
-        begins=st.sampled_from(["ready"] * 6 + ["started", "started", "unannounced"]),
+        begins=st.sampled_from(["ready"] * 6 + ["started", "started"]),
         ending=st.sampled_from(ENDINGS),
     )
     def the_phone_rings(self, persona: Persona, sending_s: float, begins: str, ending: Event) -> None:
         self.begin(persona, sending_s)
         self.ending = ending
-        if begins != "unannounced":
-            self.says(twilio.Connected(), start_of())
+        self.says(start_of())
         if begins == "ready":
             self.is_set_up()
 

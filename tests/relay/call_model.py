@@ -20,7 +20,6 @@ from relay.events import (
     HangUp,
     Malformed,
     SocketClosed,
-    StartRefused,
     Timeout,
     UpstreamUnreachable,
 )
@@ -118,8 +117,6 @@ class ModelledCall:
                 return "caller_hung_up", set()
             case SocketClosed(peer="twilio", code=code):
                 return "garbage" if code in (1002, 1007, 1009) else "twilio_closed", set()
-            case StartRefused():
-                return "not_admitted", set()
             case Abort(reason=reason):
                 return reason, set()
             case Malformed(peer="twilio", tag="start"):
@@ -128,8 +125,6 @@ class ModelledCall:
                 return None if self._is_welcome(event) else "bad_start", DECIDED
             case Malformed(peer="twilio"):
                 return None, DECIDED | {"garbage"}
-            case Timeout() if not self.stream_sid:
-                return None, {"start_timeout"}
         return None, DECIDED if self.stream_sid else set()
 
     def _is_welcome(self, event: twilio.Start) -> bool:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from relay.opening import Admitted
 from relay.persona import Persona
 from relay.session import CallSession
 from relay.tools import ToolBox
@@ -54,7 +55,13 @@ def open_call(records: Records, totals: Totals, sessions: list[CallSession]) -> 
                 twilio, openai = FakeTwilio(nursery, stream_sid), FakeOpenAI(nursery)
                 if prepare is not None:
                     prepare(twilio, openai)
-                session = CallSession(persona, connect=openai.connect, call_log=records, totals=totals, toolbox=toolbox)
+                session = CallSession(
+                    lambda _: Admitted(persona=persona),
+                    connect=openai.connect,
+                    call_log=records,
+                    totals=totals,
+                    toolbox=toolbox,
+                )
                 sessions.append(session)
                 nursery.start_soon(twilio.run)
                 async with trio.open_nursery() as call:

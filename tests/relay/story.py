@@ -8,6 +8,7 @@ from proto import twilio
 from relay.call import Call
 from relay.events import Beside, Command, Event, FromOpenAI, HangUp, SocketClosed, Timeout, ToolFinished
 from relay.log import LogEvent
+from relay.opening import Opening
 from relay.persona import Persona
 from relay.tools import Then, ToolBox, ToolReport
 from tests.relay import wire
@@ -49,7 +50,8 @@ class Story:
 
     def __init__(self, persona: Persona = wire.PERSONA, toolbox: ToolBox | None = None) -> None:
         self.now = 100.0  # a monotonic clock does not begin at 0
-        self.call = Call(persona, self.now, toolbox.offers() if toolbox else ())
+        self.call: Opening | Call = Opening(self.now)
+        self._persona, self._offers = persona, toolbox.offers() if toolbox else ()
         self.commands: list[Command] = []  # all so far
         self._phone = Phone()
 
@@ -68,6 +70,8 @@ class Story:
     def happens(self, *events: Event) -> list[Command]:
         given: list[Command] = []
         for event in events:
+            if isinstance(event, twilio.Start) and isinstance(self.call, Opening):
+                self.call = Call(self._persona, self.now, self._offers, unusable=self.call.unusable)
             commands = self.call.handle(event, self.now)
             for command in commands:
                 self._phone.take(command, self.now)

@@ -259,7 +259,7 @@ async def test_streams_that_never_start_are_few_and_let_go_after_ten_seconds(aut
     records, totals = Records(), Totals()
     async with trio.open_nursery() as nursery:
         openai = FakeOpenAI(nursery)
-        switchboard = Switchboard(lambda: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
+        switchboard = Switchboard(lambda _: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
         seats = Seats(Limits(calls=9, waiting=2), lambda: switchboard.begun_calls)
         entry = Entry(carry=switchboard.carry, serve_web=web_app, admit=lambda _: None)
         door = Door(entry, Pump(), totals, seats=seats)

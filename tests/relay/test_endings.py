@@ -218,7 +218,7 @@ async def test_a_call_whose_upstream_cannot_be_reached_ends() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     phone = Phone(Role.CLIENT, theirs)
-    switchboard = Switchboard(lambda: Persona(instructions=""), connect=refuse, call_log=ended, totals=Totals())
+    switchboard = Switchboard(lambda _: Persona(instructions=""), connect=refuse, call_log=ended, totals=Totals())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump.run)
         async with trio.open_nursery() as call:
@@ -242,7 +242,7 @@ async def test_what_arrives_with_both_handshakes_is_not_lost() -> None:
     async def connect() -> AsyncIterator[Line]:
         yield PumpLine(pump, up_ours, model.codec.text(json.dumps(created).encode()))
 
-    switchboard = Switchboard(lambda: Persona(instructions=""), connect=connect, call_log=Ended(), totals=Totals())
+    switchboard = Switchboard(lambda _: Persona(instructions=""), connect=connect, call_log=Ended(), totals=Totals())
     with ours, up_ours:
         async with phone.stream, model.stream, trio.open_nursery() as nursery:
             nursery.start_soon(pump.run)
@@ -295,7 +295,7 @@ async def _one_call(
 
     phone, model = Phone(Role.CLIENT, theirs), Model(Role.SERVER, up_theirs)
     persona = Persona(instructions="", reconnect_within_s=0.0)
-    switchboard = Switchboard(lambda: persona, connect=connect, call_log=log, totals=totals)
+    switchboard = Switchboard(lambda _: persona, connect=connect, call_log=log, totals=totals)
     with ours, up_ours:
         async with phone.stream, model.stream, trio.open_nursery() as nursery:
             nursery.start_soon(switchboard.carry, PumpLine(pump, ours))

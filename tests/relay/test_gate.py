@@ -1,8 +1,8 @@
 """The gate: each token counts once, each call once at a time, and what is remembered is bounded."""
 
 from proto import twilio
-from relay.gate import TokenGate, UsedTokens
-from relay.stream_token import CLOCK_SKEW_S, LIVES_S, issue_stream_token
+from relay.gate import Refused, TokenGate, UsedTokens
+from relay.stream_token import CLOCK_SKEW_S, LIVES_S, Claims, issue_stream_token
 
 SECRET = "00112233445566778899aabbccddeeff"
 
@@ -25,36 +25,44 @@ def start(token: str | None, call_sid: str = "CA1") -> twilio.StartBody:
 def test_a_token_lets_its_own_call_in_once() -> None:
     wall = Wall()
     gate, token = TokenGate(SECRET, clock=wall), issue_stream_token(SECRET, "CA1", at=wall.at)
-    assert gate.admit(start(token), is_in_progress=False) is None
-    assert gate.admit(start(token), is_in_progress=False) == "token_used"
+    assert isinstance(gate.admit(start(token), is_in_progress=False), Claims)
+    assert gate.admit(start(token), is_in_progress=False) == Refused("token_used")
     wall.at += LIVES_S + CLOCK_SKEW_S + 1
-    assert gate.admit(start(token), is_in_progress=False) == "token_expired"
+    assert gate.admit(start(token), is_in_progress=False) == Refused("token_expired")
+
+
+def test_what_the_token_says_of_its_call_comes_with_the_admission() -> None:
+    wall, version = Wall(), f"{'0123456789abcdef' * 2}:17"
+    token = issue_stream_token(SECRET, "CA1", at=wall.at, direction="outbound", persona_version=version)
+    claims = TokenGate(SECRET, clock=wall).admit(start(token), is_in_progress=False)
+    assert isinstance(claims, Claims)
+    assert (claims.direction, claims.persona_version) == ("outbound", version)
 
 
 def test_a_token_is_not_spent_by_a_stream_that_is_refused() -> None:
     wall = Wall()
     gate, token = TokenGate(SECRET, clock=wall), issue_stream_token(SECRET, "CA1", at=wall.at)
-    assert gate.admit(start(token, "CA2"), is_in_progress=False) == "token_of_another_call"
-    assert gate.admit(start(token), is_in_progress=True) == "call_in_progress"
-    assert gate.admit(start(token), is_in_progress=False) is None
+    assert gate.admit(start(token, "CA2"), is_in_progress=False) == Refused("token_of_another_call")
+    assert gate.admit(start(token), is_in_progress=True) == Refused("call_in_progress")
+    assert isinstance(gate.admit(start(token), is_in_progress=False), Claims)
 
 
 def test_no_token_and_an_empty_one_are_missing() -> None:
     gate = TokenGate(SECRET)
-    assert [gate.admit(start(token), is_in_progress=False) for token in (None, "")] == ["token_missing"] * 2
+    assert [gate.admit(start(token), is_in_progress=False) for token in (None, "")] == [Refused("token_missing")] * 2
 
 
 def test_a_clock_that_is_set_back_reopens_nothing() -> None:
     wall = Wall()
     gate = TokenGate(SECRET, clock=wall)
     token = issue_stream_token(SECRET, "CA1", at=wall.at)
-    assert gate.admit(start(token), is_in_progress=False) is None
+    assert isinstance(gate.admit(start(token), is_in_progress=False), Claims)
     wall.at += LIVES_S + 1
     for number in range(3):  # each of these would forget what is over
         other = issue_stream_token(SECRET, f"CA{number}", at=wall.at)
-        assert gate.admit(start(other, f"CA{number}"), is_in_progress=False) is None
+        assert isinstance(gate.admit(start(other, f"CA{number}"), is_in_progress=False), Claims)
     wall.at -= 10
-    assert gate.admit(start(token), is_in_progress=False) == "token_used"
+    assert gate.admit(start(token), is_in_progress=False) == Refused("token_used")
 
 
 def test_a_token_that_was_spent_at_another_process_is_used() -> None:
@@ -67,9 +75,9 @@ def test_a_token_that_was_spent_at_another_process_is_used() -> None:
 
     here, there = (TokenGate(SECRET, clock=wall, spend=spend) for _ in range(2))
     token = issue_stream_token(SECRET, "CA1", at=wall.at)
-    assert here.admit(start(token), is_in_progress=True) == "call_in_progress"
-    assert there.admit(start(token), is_in_progress=False) is None
-    assert here.admit(start(token), is_in_progress=False) == "token_used"
+    assert here.admit(start(token), is_in_progress=True) == Refused("call_in_progress")
+    assert isinstance(there.admit(start(token), is_in_progress=False), Claims)
+    assert here.admit(start(token), is_in_progress=False) == Refused("token_used")
 
 
 def test_used_tokens_are_forgotten_when_they_are_over_in_whatever_order_they_came() -> None:

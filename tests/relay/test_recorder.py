@@ -31,7 +31,9 @@ from relay.events import (
     UpstreamUnreachable,
 )
 from relay.log import AgentHeard, BargedIn, CallEnded, KeyPressed, LogEvent
+from relay.opening import Admitted
 from relay.persona import Persona, greeting_config, session_config
+from relay.privacy import Privacy
 from relay.recorder import Capture, command_line, encode_line, event_line, read_event
 from relay.retry import Failure
 from relay.session import CallSession
@@ -118,6 +120,14 @@ def kept(event: Event, *, keeps_private: bool) -> Event:
     return read_event(line["from"], line["event"])
 
 
+ANSWERED = Admitted(persona=wire.PERSONA)
+
+
+def nothing(_event: Event, _now: float) -> list[Command]:
+    """What a call decides that cares for nothing."""
+    return []
+
+
 def lines_of(capture: Capture) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in capture.take()]
 
@@ -159,7 +169,8 @@ def test_a_command_stands_in_the_file_as_on_the_wire(command: Command) -> None:
 def test_times_are_exact_again_when_they_are_added_to_the_calls_beginning(began_at: float, since: float) -> None:
     now = began_at + since
     capture = Capture(version="1", keeps_private=False)
-    capture.begin(wire.PERSONA, lambda event, now: [], began_at)(Timeout(), now)
+    capture.begin(nothing, began_at)
+    capture.answered(ANSWERED, nothing)(Timeout(), now)
     header, event = lines_of(capture)
     assert header["began_at"] + event["at"] == now
 
@@ -169,7 +180,8 @@ def test_an_event_that_the_call_could_not_bear_is_kept() -> None:
         raise KeyError(event)
 
     capture = Capture(version="1", keeps_private=False)
-    decide = capture.begin(wire.PERSONA, break_down, 5.0)
+    capture.begin(nothing, 5.0)
+    decide = capture.answered(ANSWERED, break_down)
     with pytest.raises(KeyError):
         decide(Timeout(), 6.0)
     assert lines_of(capture)[1:] == [{"at": 1.0, "from": "session", "event": {"type": "timeout"}}]
@@ -192,7 +204,8 @@ def test_what_only_the_sessions_clock_can_measure_is_left_out() -> None:
 def test_no_secret_is_kept_whatever_else_is() -> None:
     persona = Persona(instructions=f"Ask the till; its key is {KEY}.", greeting=f"Hello {TOKEN}")
     capture = Capture(version="1", keeps_private=True)
-    decide = capture.begin(persona, lambda event, now: [], 0.0)
+    capture.begin(nothing, 0.0)
+    decide = capture.answered(Admitted(persona=persona), nothing)
     decide(wire.read("twilio", wire.start(customParameters={"ticket": "hush"}, accountSid="AC0123")), 0.0)
     decide(wire.read("openai", wire.error("invalid_api_key", message=f"Incorrect API key: {KEY}")), 0.0)
     decide(UpstreamUnreachable(Failure(kind="unreachable"), "Authorization: Bearer hush"), 0.0)
@@ -265,7 +278,9 @@ async def hold(capture: Capture, records: Records, *, frames: int) -> None:
     """One call, captured, that ends when the caller hangs up."""
     async with trio.open_nursery() as nursery:
         phone, model = FakeTwilio(nursery), FakeOpenAI(nursery)
-        session = CallSession(wire.PERSONA, connect=model.connect, call_log=records, totals=Totals(), capture=capture)
+        session = CallSession(
+            lambda _: ANSWERED, connect=model.connect, call_log=records, totals=Totals(), capture=capture
+        )
         nursery.start_soon(phone.run)
         nursery.start_soon(session.run, phone.line)
         with trio.fail_after(60):
@@ -287,6 +302,27 @@ async def test_a_call_is_kept_from_its_first_word_to_the_hang_up(autojump_clock:
     assert said == ["connected", "start", "media", "media", "media", "stop"]
     assert lines[-1] == {"to": "session", "command": {"type": "hang_up", "reason": "caller_hung_up", "code": 1000}}
     assert (capture.call_sid, capture.last_line()) == (wire.CALL, b"")
+
+
+async def test_nothing_is_written_before_it_is_known_who_answers_and_whether_they_mind() -> None:
+    capture = Capture(version="1", keeps_private=True)
+    capture.begin(nothing, 0.0)(twilio.Connected(), 0.0)
+    assert capture.take() == []
+    discreet = Persona(instructions="", privacy=Privacy(keep_transcript=False))
+    capture.answered(Admitted(persona=discreet, direction="outbound", persona_version="p:7"), nothing)
+    header, connected = lines_of(capture)
+    assert (header["keeps_private"], header["direction"], header["persona_version"]) == (False, "outbound", "p:7")
+    assert connected["event"] == {"event": "connected"}
+
+
+async def test_a_stream_that_begins_no_call_is_kept_without_a_persona_and_without_what_is_private() -> None:
+    capture = Capture(version="1", keeps_private=True)
+    capture.begin(nothing, 0.0)(wire.read("twilio", wire.frame()), 0.5)
+    capture.close()
+    header, frame = lines_of(capture)
+    assert (header["persona"], header["keeps_private"], header["tools"]) == (None, False, [])
+    assert frame["event"]["media"]["payload"] == 160
+    assert capture.take() == []
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_WAITING_STEPS", 20), ("MAX_WAITING_AUDIO_BYTES", 1600)])

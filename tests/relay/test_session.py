@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from proto import mulaw
 from relay.log import AnswerBegan, AnswerSounded, CallEnded, CallStarted, UpstreamReady
+from relay.opening import Admitted
 from relay.session import CallSession
 from relay.sockets import OPENAI_OUTBOX_BYTES, MediaSocket, OnFailure
 from relay.totals import Totals
@@ -156,7 +157,9 @@ async def test_what_came_with_the_handshakes_begins_the_call(
             nursery.start_soon(openai.run)
             yield EagerLine(openai, wire.session_created())
 
-        session = CallSession(wire.PERSONA, connect=connect, call_log=records, totals=totals)
+        session = CallSession(
+            lambda _: Admitted(persona=wire.PERSONA), connect=connect, call_log=records, totals=totals
+        )
         nursery.start_soon(twilio.run)
         nursery.start_soon(session.run, EagerLine(twilio, wire.connected(), wire.start()))
         with trio.move_on_after(5):

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.log import AgentHeard, BargedIn, CallEnded
+from relay.opening import Admitted
 from relay.session import CallSession
 from relay.totals import Totals
 from tests.relay import wire
@@ -136,7 +137,9 @@ async def test_a_call_that_is_cancelled_is_recorded_too(
 ) -> None:
     async with trio.open_nursery() as nursery:
         twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)
-        session = CallSession(wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
+        session = CallSession(
+            lambda _: Admitted(persona=wire.PERSONA), connect=openai.connect, call_log=records, totals=totals
+        )
         nursery.start_soon(twilio.run)
         with trio.CancelScope() as forced:
             async with trio.open_nursery() as call:

@@ -68,7 +68,7 @@ def test_two_tokens_of_one_call_and_one_moment_are_two() -> None:
 
 
 def test_a_token_fits_into_a_parameter_and_needs_no_escaping() -> None:
-    token = issue_stream_token(SECRET, CALL, at=AT, persona_version="1234567890")
+    token = issue_stream_token(SECRET, CALL, at=AT, persona_version=f"{'0123456789abcdef' * 2}:1234567890")
     assert re.fullmatch(r"t1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", token)
     assert len(TOKEN_PARAMETER) + len(token) < 300
 

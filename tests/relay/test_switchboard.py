@@ -3,19 +3,25 @@
 import trio
 from trio.testing import MockClock
 
-from relay import Persona, Switchboard, Totals
+from relay import TOKEN_PARAMETER, Persona, Switchboard, TokenGate, Totals, issue_stream_token
+from relay.log import CallStarted
+from relay.opening import START_WITHIN_S
 from tests.relay import wire
 from tests.relay.calls import Records
 from tests.relay.peers import FakeOpenAI, FakeTwilio
 
+SECRET = "00112233445566778899aabbccddeeff"
+WALL = 1_790_000_000.0
 
-async def hold_call(switchboard: Switchboard, openai: FakeOpenAI) -> str:
+
+async def hold_call(switchboard: Switchboard, openai: FakeOpenAI, *, token: str = "") -> str:
     """One call from start to hang-up; gives what the model was told to be."""
     async with trio.open_nursery() as nursery:
         twilio = FakeTwilio(nursery)
         nursery.start_soon(twilio.run)
         nursery.start_soon(switchboard.carry, twilio.line)
-        await twilio.send(wire.connected(), wire.start())
+        parameters = {TOKEN_PARAMETER: token} if token else {}
+        await twilio.send(wire.connected(), wire.start(customParameters=parameters))
         configure = await openai.receive()
         await twilio.disconnect()
     instructions: str = configure["session"]["instructions"]
@@ -29,7 +35,48 @@ async def test_each_call_is_answered_by_who_is_there_when_it_begins(
     async with trio.open_nursery() as nursery:
         services = [FakeOpenAI(nursery), FakeOpenAI(nursery)]
         connects = iter(service.connect for service in services)
-        switchboard = Switchboard(lambda: present, connect=lambda: next(connects)(), call_log=records, totals=Totals())
+        switchboard = Switchboard(
+            lambda _: present, connect=lambda: next(connects)(), call_log=records, totals=Totals()
+        )
         assert await hold_call(switchboard, services[0]) == "You are the day shift."
         present = Persona(instructions="You are the night shift.")
         assert await hold_call(switchboard, services[1]) == "You are the night shift."
+
+
+async def test_the_version_that_the_token_claims_answers_the_call_and_stands_in_its_record(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    async with trio.open_nursery() as nursery:
+        openai = FakeOpenAI(nursery)
+        switchboard = Switchboard(
+            lambda version: Persona(instructions=f"You are {version}."),
+            connect=openai.connect,
+            call_log=records,
+            totals=Totals(),
+            gate=TokenGate(SECRET, clock=lambda: WALL),
+        )
+        token = issue_stream_token(SECRET, wire.CALL, at=WALL, direction="outbound", persona_version="p:7")
+        assert await hold_call(switchboard, openai, token=token) == "You are p:7."
+    (started,) = records.of(CallStarted)
+    assert (started.direction, started.persona_version) == ("outbound", "p:7")
+
+
+async def test_nobody_is_asked_who_answers_a_stream_that_never_starts(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    asked: list[str] = []
+
+    def who_answers(version: str) -> Persona:
+        asked.append(version)
+        return wire.PERSONA
+
+    async with trio.open_nursery() as nursery:
+        twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)
+        switchboard = Switchboard(who_answers, connect=openai.connect, call_log=records, totals=Totals())
+        nursery.start_soon(twilio.run)
+        nursery.start_soon(switchboard.carry, twilio.line)
+        await twilio.send(wire.connected(), wire.frame())
+        await trio.sleep(START_WITHIN_S + 2)
+        assert (asked, openai.connections, switchboard.active_calls) == ([], 0, 0)
+        await hold_call(switchboard, openai)
+    assert asked == [""]

@@ -88,7 +88,7 @@ class Stage:
         model = await self._nursery.start(self.simulator.serve)
         upstream = Upstream(url=f"ws://127.0.0.1:{model}/v1/realtime?model=gpt-realtime-2.1", api_key="sk-test")
         connect = partial(open_upstream, upstream, self.pump, ssl.create_default_context())
-        switchboard = Switchboard(lambda: persona, connect=connect, call_log=self, totals=Totals())
+        switchboard = Switchboard(lambda _: persona, connect=connect, call_log=self, totals=Totals())
         door = Door(Entry(carry=switchboard.carry, serve_web=no_web_app, admit=lambda _: None), self.pump, Totals())
         self._nursery.start_soon(self.pump.run)
         listeners = await self._nursery.start(partial(trio.serve_tcp, door.handle, 0, host="127.0.0.1"))

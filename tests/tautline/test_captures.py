@@ -13,12 +13,15 @@ from proto.handshake import ClientHandshake
 from proto.websocket import FrameCodec, Role
 from relay import Capture
 from relay.events import Command, Event, HangUp, Timeout
+from relay.opening import Admitted
 from tautline import captures
 from tautline.captures import WRITE_EVERY_S, CaptureFolder
 from tautline.replay import replay
 from tautline.serve import LineLog, Server
 from tautline.settings import load_settings
 from tests.relay import wire
+
+ANSWERED = Admitted(persona=wire.PERSONA)
 
 
 def _until_stop(event: Event, now: float) -> list[Command]:
@@ -28,8 +31,10 @@ def _until_stop(event: Event, now: float) -> list[Command]:
 def told(capture: Capture | None, *messages: wire.Message) -> None:
     """A call that hears these and does nothing about them; it ends with Twilio's stop."""
     assert capture is not None
-    decide = capture.begin(wire.PERSONA, _until_stop, 0.0)
+    decide = capture.begin(_until_stop, 0.0)
     for message in messages:
+        if message["event"] == "start":
+            decide = capture.answered(ANSWERED, _until_stop)
         decide(wire.read("twilio", message), 1.0)
 
 
@@ -123,7 +128,8 @@ async def test_a_file_that_would_grow_too_long_is_cut_and_says_so(
     folder = CaptureFolder(tmp_path, version="1")
     capture = folder.open()
     assert capture is not None
-    decide = capture.begin(wire.PERSONA, _until_stop, 0.0)
+    capture.begin(_until_stop, 0.0)
+    decide = capture.answered(ANSWERED, _until_stop)
     with capture_logs() as lines:
         async with folder.writing():
             decide(wire.read("twilio", wire.start()), 0.0)

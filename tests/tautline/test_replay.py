@@ -9,8 +9,10 @@ import trio
 from trio.testing import MockClock
 from typer.testing import CliRunner
 
+from proto import twilio
 from relay.call import Call
-from relay.events import Command, Event, HangUp
+from relay.events import Command, Event, HangUp, StartRefused
+from relay.opening import Admitted, Opening
 from relay.recorder import Capture
 from tautline import cli, replay
 from tautline.replay import CaptureError, Outcome, describe
@@ -39,7 +41,10 @@ TOLD: list[tuple[float, Event]] = [
 def captured(*, keeps_private: bool = False, began_at: float = 123456.789) -> list[Line]:
     """The lines of a short call with an interruption while it is answered."""
     capture = Capture(version="1", keeps_private=keeps_private)
-    decide = capture.begin(wire.PERSONA, Call(wire.PERSONA, began_at).handle, began_at)
+    opening = Opening(began_at)
+    capture.begin(opening.handle, began_at)(twilio.Connected(), began_at)
+    call = Call(wire.PERSONA, began_at, direction="outbound", persona_version="p:7")
+    decide = capture.answered(Admitted(persona=wire.PERSONA, direction="outbound", persona_version="p:7"), call.handle)
     for at, event in TOLD:
         decide(event, began_at + at)
     return [msgspec.json.decode(line) for line in capture.take()]
@@ -66,9 +71,9 @@ def number_of(lines: list[Line], tag: str) -> int:
 def test_a_captured_call_goes_the_same_way_again(keeps_private: bool) -> None:
     outcome = replayed(captured(keeps_private=keeps_private))
     assert (outcome.difference, outcome.ended_early) == (None, "")
-    assert outcome.steps == len(TOLD)
+    assert outcome.steps == 1 + len(TOLD)
     [sentence] = describe(outcome)
-    assert sentence == f"12 events, {outcome.commands} commands, 1.5 s of a call: all as captured"
+    assert sentence == f"13 events, {outcome.commands} commands, 1.5 s of a call: all as captured"
 
 
 @pytest.mark.parametrize("keeps_private", [False, True])
@@ -254,9 +259,18 @@ def test_a_file_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
     assert "cannot be read" in result.stdout
 
 
+def test_a_stream_that_began_no_call_goes_the_same_way_again() -> None:
+    capture, opening = Capture(version="1", keeps_private=True), Opening(5.0)
+    decide = capture.begin(opening.handle, 5.0)
+    for event in (twilio.Connected(), wire.read("twilio", wire.frame()), StartRefused("token_used", "CA1")):
+        decide(event, 6.0)
+    outcome = replay.replay(capture.take())
+    assert (outcome.difference, outcome.ended_early, outcome.steps) == (None, "", 3)
+
+
 def test_a_hang_up_is_the_last_thing_that_is_captured() -> None:
     capture = Capture(version="1", keeps_private=False)
-    decide = capture.begin(wire.PERSONA, lambda event, now: [HangUp("shutdown")], 0.0)
+    decide = capture.begin(lambda event, now: [HangUp("shutdown")], 0.0)
     for _ in range(3):
         decide(wire.read("twilio", wire.stop()), 1.0)
     assert len(capture.take()) == 3  # the header, the event, the hang-up

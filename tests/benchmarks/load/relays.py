@@ -34,7 +34,7 @@ async def our_relay(upstream_url: str, trusting: ssl.SSLContext | None = None) -
         tls = trusting or ssl.create_default_context()
         connect = partial(open_upstream, Upstream(url=upstream_url, api_key="k"), pump, tls)
         switchboard = Switchboard(
-            lambda: Persona(instructions=""), connect=connect, call_log=_ForgetfulLog(), totals=totals
+            lambda _: Persona(instructions=""), connect=connect, call_log=_ForgetfulLog(), totals=totals
         )
         door = Door(Entry(carry=switchboard.carry, serve_web=_no_web, admit=lambda _: None), pump, totals)
         listeners = await nursery.start(partial(trio.serve_tcp, door.handle, 0, host="127.0.0.1"))

@@ -117,7 +117,7 @@ class House:
         self.totals, self.openai = totals, FakeOpenAI(nursery)
         self._nursery = nursery
         self._switchboard = Switchboard(
-            lambda: wire.PERSONA,
+            lambda _: wire.PERSONA,
             connect=self._connect,
             call_log=records,
             totals=totals,
@@ -306,7 +306,7 @@ async def test_in_development_without_an_auth_token_bare_streams_are_calls_even_
 ) -> None:
     async with trio.open_nursery() as nursery:
         openai = FakeOpenAI(nursery)
-        switchboard = Switchboard(lambda: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
+        switchboard = Switchboard(lambda _: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
         for given in (None, "whatever"):
             twilio = FakeTwilio(nursery)
             nursery.start_soon(twilio.run)

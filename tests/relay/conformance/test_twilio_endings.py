@@ -188,7 +188,7 @@ async def test_case_74_a_call_in_progress_goes_on_until_it_ends_or_is_ended(
 ) -> None:
     async with trio.open_nursery() as nursery:
         twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)
-        switchboard = Switchboard(lambda: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
+        switchboard = Switchboard(lambda _: wire.PERSONA, connect=openai.connect, call_log=records, totals=totals)
         nursery.start_soon(twilio.run)
         nursery.start_soon(switchboard.carry, twilio.line)
         await twilio.send(wire.connected(), wire.start())
