@@ -47,6 +47,7 @@ from relay.stream_token import Direction
 from relay.tools import ToolOffer
 from relay.unusable import Unusable
 
+MAX_PARTY_CHARACTERS = 128  # of who calls whom: a number, a word like "anonymous", or a SIP address
 APOLOGY_SLACK_S = 5.0  # for the line to play an apology, beyond its own length
 APOLOGY_ITEM_ID = "apology"
 
@@ -249,6 +250,8 @@ class Call:
             parameters=names,
             direction=self._direction,
             persona_version=self._persona_version,
+            caller=start.custom_parameters.get("caller", "")[:MAX_PARTY_CHARACTERS],
+            called=start.custom_parameters.get("called", "")[:MAX_PARTY_CHARACTERS],
         )
         return [started, *self._dialogue.begin(start.stream_sid, now), *self._link.open(now)]
 

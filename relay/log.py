@@ -25,13 +25,17 @@ class CallStarted(LogEvent, frozen=True, kw_only=True, tag="call.started"):
     """Twilio's stream has begun.
 
     parameters: the names of the TwiML's parameters; values may be secrets. direction and persona_version: as the token
-    of the stream claims them; "" is the persona of the settings.
+    of the stream claims them; "" is the persona of the settings. caller and called: the parameters of these names, ""
+    when missing: the record is about them, so it has them whatever may be kept of their words.
     """
 
+    private: ClassVar[tuple[str, ...]] = ("caller", "called")
     stream_sid: str
     parameters: tuple[str, ...] = ()
     direction: Direction = "inbound"
     persona_version: str = ""
+    caller: str = ""
+    called: str = ""
 
 
 class StartRefused(LogEvent, frozen=True, kw_only=True, tag="start.refused"):

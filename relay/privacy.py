@@ -9,7 +9,7 @@ import unicodedata
 
 import msgspec
 
-from relay.log import AgentHeard, CallerTranscribed, KeyPressed, LogEvent
+from relay.log import AgentHeard, CallerTranscribed, CallStarted, KeyPressed, LogEvent
 
 MASK = "*"
 MASKED_RUN = 3  # so many digits spoken in a row are a number of somebody's, not "a table for two"
@@ -31,11 +31,14 @@ def redacted(event: LogEvent, privacy: Privacy) -> LogEvent | None:
     """The record as it may be kept; None for one that would have nothing left to say.
 
     Words that may not be kept are absent, "" where a record must have some; keys become `*`: that one was pressed is
-    not private. All that a record calls private is treated so, whatever record it is.
+    not private. All that a record calls private is treated so, whatever record it is, but for who called whom: that is
+    nobody's words, and without it the record would be about nobody.
     """
     if not event.private or (privacy.keep_transcript and not privacy.mask_digits):
         return event
     match event:
+        case CallStarted():
+            return event
         case KeyPressed():
             return msgspec.structs.replace(event, digit=MASK)
         case CallerTranscribed() if not privacy.keep_transcript:

@@ -38,7 +38,7 @@ from relay.events import (
     ToolFinished,
     UpstreamUnreachable,
 )
-from relay.log import LogEvent
+from relay.log import CallStarted, LogEvent
 from relay.opening import Admitted
 from relay.persona import Persona
 from relay.privacy import may_capture_private
@@ -194,7 +194,10 @@ _PRIVATE: dict[type, frozenset[str]] = {  # somebody's words or keys, by their n
     ToolFinished: frozenset({"output"}),
     RunTool: frozenset({"arguments"}),
 }
-_SECRET: dict[type, frozenset[str]] = {twilio.Start: frozenset({"accountSid", "customParameters"})}
+_SECRET: dict[type, frozenset[str]] = {
+    twilio.Start: frozenset({"accountSid", "customParameters"}),
+    CallStarted: frozenset({"caller", "called"}),  # which are of those parameters
+}
 _SECRET_NAME = re.compile(r"token|key|authorization|password|secret|signature", re.IGNORECASE)
 # OpenAI's keys, bearer and basic credentials, Twilio's auth tokens (32 hexadecimal digits that stand alone).
 _SECRET_TEXT = re.compile(r"\b(?:sk|ek)[-_][A-Za-z0-9_-]{6,}|(?<=Bearer )\S+|(?<=Basic )\S+|\b[0-9a-f]{32}\b")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay import log
-from relay.log import AgentHeard, CallerSpoke, CallerTranscribed, KeyPressed, LogEvent
+from relay.log import AgentHeard, CallerSpoke, CallerTranscribed, CallStarted, KeyPressed, LogEvent
 from relay.privacy import Privacy, masked_digits, may_capture_private, redacted
 
 NO_WORDS = Privacy(keep_transcript=False)
@@ -50,6 +50,12 @@ def test_what_is_not_private_is_kept_as_it_is(privacy: Privacy) -> None:
     assert redacted(event, privacy) is event
     silent = AgentHeard(item_id="item_1", heard_ms=10, generated_ms=10)
     assert redacted(silent, privacy) == silent
+
+
+@pytest.mark.parametrize("privacy", [NO_WORDS, NO_DIGITS])
+def test_whom_a_record_is_about_is_kept_whatever_becomes_of_their_words(privacy: Privacy) -> None:
+    started = CallStarted(stream_sid="MZ1", caller="+4930901820", called="+15551230001")
+    assert redacted(started, privacy) is started
 
 
 class SecretTold(LogEvent, frozen=True, kw_only=True, tag="test.secret_told"):

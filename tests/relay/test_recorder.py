@@ -30,7 +30,7 @@ from relay.events import (
     ToolFinished,
     UpstreamUnreachable,
 )
-from relay.log import AgentHeard, BargedIn, CallEnded, KeyPressed, LogEvent
+from relay.log import AgentHeard, BargedIn, CallEnded, CallStarted, KeyPressed, LogEvent
 from relay.opening import Admitted
 from relay.persona import Persona, greeting_config, session_config
 from relay.privacy import Privacy
@@ -252,6 +252,13 @@ def test_masked_words_keep_what_a_call_decides_by() -> None:
 def test_the_records_private_fields_are_masked_too(record: LogEvent) -> None:
     assert b'"*"' in encode_line(command_line(record, keeps_private=False))
     assert b'"7"' in encode_line(command_line(record, keeps_private=True))
+
+
+@pytest.mark.parametrize("keeps_private", [False, True])
+def test_who_called_whom_is_masked_like_the_parameters_it_stands_in(keeps_private: bool) -> None:
+    started = CallStarted(stream_sid="MZ1", caller="+1555", called="")
+    command = command_line(started, keeps_private=keeps_private)["command"]
+    assert (command["caller"], command["called"]) == ("*****", "")
 
 
 def test_audio_that_is_not_kept_leaves_its_length_and_is_silence_again() -> None:

@@ -23,7 +23,7 @@ Line = dict[str, Any]
 runner = CliRunner()
 
 TOLD: list[tuple[float, Event]] = [
-    (0.0, wire.read("twilio", wire.start())),
+    (0.0, wire.read("twilio", wire.start(customParameters={"caller": "+15551230001"}))),
     (0.1, wire.read("openai", wire.session_created())),
     (0.2, wire.read("openai", wire.session_updated())),
     (0.3, wire.read("twilio", wire.dtmf("7"))),

@@ -1,9 +1,10 @@
 """How a stream begins: numbered cases of our Twilio conformance list, docs/conformance.md, 6 to 15."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.events import OpenUpstream
-from relay.log import CallStarted, MessageIgnored
+from relay.log import CallStarted, MessageIgnored, emit
 from tests.relay import wire
 from tests.relay.story import Story, ready, started
 from tests.relay.wire import STREAM, Message
@@ -76,6 +77,21 @@ def test_case_11_of_parameters_only_the_names_are_logged() -> None:
     (begun,) = story.logged(CallStarted)
     assert begun.parameters == ("caller", "token")
     assert "9f2c1d7e" not in str(story.commands)
+
+
+def test_the_record_says_who_called_whom_and_its_log_line_does_not() -> None:
+    story = Story()
+    story.twilio(wire.start(customParameters={"caller": "+15551230001", "called": "sip:" + "x" * 1000}))
+    (begun,) = story.logged(CallStarted)
+    assert (begun.caller, len(begun.called)) == ("+15551230001", 128)
+    with capture_logs() as lines:
+        emit("CA1", begun)
+    assert [(line["caller"], line["called"]) for line in lines] == [("(12 characters)", "(128 characters)")]
+
+
+def test_a_stream_that_does_not_say_who_called_whom_is_a_call_all_the_same() -> None:
+    (begun,) = started().logged(CallStarted)
+    assert (begun.caller, begun.called, begun.direction, begun.persona_version) == ("", "", "inbound", "")
 
 
 def test_case_12_a_repeated_start_changes_nothing() -> None:
