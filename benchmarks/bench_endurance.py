@@ -155,7 +155,7 @@ class _OneCall:
             await run_stream(stream, options, caller)
 
     @asynccontextmanager
-    async def _connect(self, nursery: trio.Nursery) -> AsyncIterator[Line]:
+    async def _connect(self, nursery: trio.Nursery, _model: str) -> AsyncIterator[Line]:
         await trio.sleep(self._random.choice((0.0, 0.05, 0.5)))
         is_bad = self._random.random() < 0.25
         self.troubles += is_bad

@@ -50,6 +50,7 @@ class Session(Part, frozen=True):
     id: str = ""
     expires_at: int | None = None
     audio: SessionAudio = SessionAudio()
+    model: str = ""
 
 
 class SessionCreated(ServerEvent, frozen=True, tag="session.created"):
@@ -282,10 +283,12 @@ class ClientEvent(msgspec.Struct, tag_field="type", frozen=True, gc=False, omit_
     """What all events to OpenAI share: `type` is the tag; fields left at their default are not written."""
 
 
-class TurnDetection(Part, frozen=True, kw_only=True):
-    """Server VAD with every field written out: the service's defaults differ from model to model."""
+ReasoningEffort = Literal["minimal", "low", "medium", "high", "xhigh"]
 
-    type: Literal["server_vad"] = "server_vad"
+
+class ServerVad(Part, frozen=True, kw_only=True, tag_field="type", tag="server_vad"):
+    """Turns end with silence. Every field is written out: the service's defaults differ from model to model."""
+
     threshold: float
     prefix_padding_ms: int
     silence_duration_ms: int
@@ -293,10 +296,19 @@ class TurnDetection(Part, frozen=True, kw_only=True):
     interrupt_response: bool
 
 
+class SemanticVad(Part, frozen=True, kw_only=True, tag_field="type", tag="semantic_vad"):
+    """Turns end when a model thinks that they do. eagerness: how soon; it waits 8, 4 or 2 s at most."""
+
+    eagerness: Literal["low", "medium", "high", "auto"]
+    create_response: bool
+    interrupt_response: bool
+
+
 class Transcription(Part, frozen=True):
-    """model: which model writes down what the caller says."""
+    """model: which model writes down what the caller says; language: ISO 639-1, in which they are expected to."""
 
     model: str
+    language: str | UnsetType = UNSET
 
 
 class NoiseReduction(Part, frozen=True):
@@ -317,16 +329,17 @@ class InputAudio(Part, frozen=True, kw_only=True):
     """The caller's direction. None switches a feature off."""
 
     format: AudioFormat
-    turn_detection: TurnDetection | None
+    turn_detection: ServerVad | SemanticVad | None
     transcription: Transcription | None
     noise_reduction: NoiseReduction | None
 
 
 class OutputAudio(Part, frozen=True, kw_only=True):
-    """The agent's direction."""
+    """The agent's direction. speed: 0.25 to 1.5, how fast it speaks; the audio is shorter or longer by it."""
 
     format: AudioFormat
     voice: str
+    speed: float | UnsetType = UNSET
 
 
 class AudioConfig(Part, frozen=True):
@@ -334,6 +347,12 @@ class AudioConfig(Part, frozen=True):
 
     input: InputAudio
     output: OutputAudio
+
+
+class Reasoning(Part, frozen=True):
+    """effort: how much a model that can think does so before it speaks; any other model refuses the field."""
+
+    effort: ReasoningEffort
 
 
 class SessionConfig(Part, frozen=True, kw_only=True):
@@ -344,6 +363,7 @@ class SessionConfig(Part, frozen=True, kw_only=True):
     instructions: str
     audio: AudioConfig
     tools: list[FunctionTool] | UnsetType = UNSET
+    reasoning: Reasoning | UnsetType = UNSET
 
 
 class UpdateSession(ClientEvent, frozen=True, tag="session.update"):

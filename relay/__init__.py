@@ -38,7 +38,7 @@ from relay.log import (
 )
 from relay.patience import Limits as CallLimits
 from relay.patience import SilencePolicy
-from relay.persona import Persona, ServerVad
+from relay.persona import Persona, SemanticVad, ServerVad, takes_reasoning
 from relay.privacy import Privacy
 from relay.pump import Pump
 from relay.recorder import Capture
@@ -90,6 +90,7 @@ __all__ = [
     "ReplayedStream",
     "ResponseEnded",
     "Seats",
+    "SemanticVad",
     "ServerVad",
     "SilencePolicy",
     "SpareConnections",
@@ -119,4 +120,5 @@ __all__ = [
     "open_stream_line",
     "open_upstream",
     "render_speech",
+    "takes_reasoning",
 ]

@@ -188,8 +188,8 @@ class Call:
                 return self._start(event, now)
             case twilio.Stop():
                 return [*self._stop(event, now)]
-            case realtime.SessionCreated():
-                return [*self._session_created("in_use", now)]
+            case realtime.SessionCreated(session=session):
+                return [*self._session_created("in_use", session, now)]
             case realtime.SessionUpdated(session=session):
                 return self._session_configured("in_use", session, now)
             case realtime.ErrorReported(error=error):
@@ -301,10 +301,10 @@ class Call:
 
     # The session with the model.
 
-    def _session_created(self, place: Place, now: float) -> list[Command]:
+    def _session_created(self, place: Place, session: realtime.Session, now: float) -> list[Command]:
         if not self._link.created(place, now):
             return []
-        configure = self._model.configure()
+        configure = self._model.configure(session.model)
         return [ToBeside(configure)] if place == "beside" else [configure]
 
     def _session_configured(self, place: Place, session: realtime.Session, now: float) -> list[Decided]:
@@ -366,8 +366,8 @@ class Call:
     def _told_beside(self, event: FromOpenAI, now: float) -> list[Decided]:
         """Of the session that is being made ready only its beginning and its end matter."""
         match event:
-            case realtime.SessionCreated():
-                return [*self._session_created("beside", now)]
+            case realtime.SessionCreated(session=session):
+                return [*self._session_created("beside", session, now)]
             case realtime.SessionUpdated(session=session):
                 return self._session_configured("beside", session, now)
             case realtime.ErrorReported(error=error):

@@ -15,7 +15,7 @@ from proto.errors import HandshakeError, SlowConsumerError
 from relay.link import Place
 from relay.sockets import Line, MediaSocket, OnBatch, OnFailure
 
-Connect = Callable[[], AbstractAsyncContextManager[Line]]
+Connect = Callable[[str], AbstractAsyncContextManager[Line]]  # given the model, "" for the service's own
 PlaceOf = Callable[[], Place | None]  # where a session stands now; None once it was dropped
 
 
@@ -33,6 +33,7 @@ class ModelSockets:
     Args: connect, opens a line to OpenAI (raises HandshakeError or OSError); listener, gives what hears all that a
     session says, and is given what tells its place; on_unreachable, hears that one could not be connected; on_failure,
     hears what the listeners raise.
+    Attributes: model, with which sessions are opened, "" for the service's own.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ModelSockets:
         on_unreachable: Callable[[PlaceOf, HandshakeError | OSError], None],
         on_failure: OnFailure,
     ) -> None:
-        self._connect = connect
+        self._connect, self.model = connect, ""
         self._listener, self._on_unreachable, self._on_failure = listener, on_unreachable, on_failure
         self._sessions: dict[Place, _Session] = {}
         self._dropped_audio_frames = 0  # by sockets that are gone
@@ -94,7 +95,7 @@ class ModelSockets:
         place_of = partial(self._place_of, session)
         try:
             with session.scope:
-                async with self._connect() as line:
+                async with self._connect(self.model) as line:
                     # Before it is attached: its first event may come with the handshake.
                     session.media = MediaSocket("openai", self._listener(place_of))
                     async with line.attach(session.media, self._on_failure):

@@ -1,8 +1,10 @@
 """Persona: all that one call needs to know about who answers it. Frozen when the call starts."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from proto import realtime
 from relay.bargein import BargeInPolicy, interrupts_by_itself
@@ -11,9 +13,12 @@ from relay.patience import Limits, SilencePolicy
 from relay.privacy import Privacy
 from relay.retry import CALL_BUDGET_S
 
+# The families that cannot think: the first, by its bare name or a date, its small one, and 1.5.
+_UNTHINKING = re.compile(r"gpt-realtime(-mini|-1\.|-20\d\d-|$)|gpt-4o")
 
-class ServerVad(msgspec.Struct, frozen=True, kw_only=True):
-    """How OpenAI finds the caller's turns. Always sent in full: the service's defaults differ from model to model."""
+
+class ServerVad(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="server_vad"):
+    """How OpenAI finds the caller's turns by silence. Always sent in full: its defaults differ from model to model."""
 
     threshold: float = 0.5
     prefix_padding_ms: int = 300
@@ -22,13 +27,31 @@ class ServerVad(msgspec.Struct, frozen=True, kw_only=True):
     interrupt_response: bool = True
 
 
+class SemanticVad(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="semantic_vad"):
+    """How OpenAI finds the caller's turns by what they say. eagerness: to answer; "auto" is as "medium"."""
+
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
 class Persona(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers the call, and how."""
+    """Who answers the call, and how.
+
+    model: "" is the one that the service is opened with otherwise. reasoning_effort: None leaves it to the model; not
+    sent to one that cannot think. language: the caller's, ISO 639-1, "" if it is not known. tools: the names of those
+    that it may use of what there is, None for all.
+    """
 
     instructions: str
     voice: str = "marin"
     greeting: str = ""  # spoken first; "" lets the caller begin
-    turn_detection: ServerVad = ServerVad()
+    model: str = ""
+    speed: Annotated[float, msgspec.Meta(ge=0.25, le=1.5)] = 1.0  # of the voice
+    reasoning_effort: realtime.ReasoningEffort | None = None
+    language: str = ""
+    turn_detection: ServerVad | SemanticVad = ServerVad()
+    tools: frozenset[str] | None = None
     transcription_model: str | None = "gpt-realtime-whisper"  # None: the caller's words are not written down
     noise_reduction: Literal["near_field", "far_field"] | None = None
     barge_in: BargeInPolicy = BargeInPolicy()
@@ -50,23 +73,47 @@ def interrupt_response(persona: Persona) -> bool:
     return persona.turn_detection.interrupt_response and interrupts_by_itself(persona.barge_in)
 
 
-def session_config(persona: Persona, tools: list[realtime.FunctionTool] | None = None) -> realtime.SessionConfig:
-    """The complete configuration of a realtime session for one call."""
-    detection = msgspec.structs.replace(persona.turn_detection, interrupt_response=interrupt_response(persona))
-    vad = realtime.TurnDetection(**msgspec.structs.asdict(detection))
-    transcription = realtime.Transcription(persona.transcription_model) if persona.transcription_model else None
-    noise_reduction = realtime.NoiseReduction(persona.noise_reduction) if persona.noise_reduction else None
+def takes_reasoning(model: str) -> bool:
+    """Whether a model of this name can be told how much to think; so can one that nobody knows yet."""
+    return _UNTHINKING.match(model) is None
+
+
+def session_config(
+    persona: Persona, tools: list[realtime.FunctionTool] | None = None, model: str = ""
+) -> realtime.SessionConfig:
+    """The complete configuration of a realtime session for one call. model: which one it is with, if that is known."""
+    effort = persona.reasoning_effort if takes_reasoning(model or persona.model) else None
     return realtime.SessionConfig(
         output_modalities=["audio"],
         instructions=persona.instructions,
-        audio=realtime.AudioConfig(
-            realtime.InputAudio(
-                format=_PCMU, turn_detection=vad, transcription=transcription, noise_reduction=noise_reduction
-            ),
-            realtime.OutputAudio(format=_PCMU, voice=persona.voice),
-        ),
-        tools=tools or msgspec.UNSET,
+        audio=realtime.AudioConfig(_input(persona), _output(persona)),
+        tools=tools or UNSET,
+        reasoning=realtime.Reasoning(effort) if effort is not None else UNSET,
     )
+
+
+def _input(persona: Persona) -> realtime.InputAudio:
+    transcription = None
+    if persona.transcription_model:
+        transcription = realtime.Transcription(persona.transcription_model, persona.language or UNSET)
+    return realtime.InputAudio(
+        format=_PCMU,
+        turn_detection=_turn_detection(persona),
+        transcription=transcription,
+        noise_reduction=realtime.NoiseReduction(persona.noise_reduction) if persona.noise_reduction else None,
+    )
+
+
+def _turn_detection(persona: Persona) -> realtime.ServerVad | realtime.SemanticVad:
+    fields = msgspec.structs.asdict(persona.turn_detection) | {"interrupt_response": interrupt_response(persona)}
+    if isinstance(persona.turn_detection, ServerVad):
+        return realtime.ServerVad(**fields)
+    return realtime.SemanticVad(**fields)
+
+
+def _output(persona: Persona) -> realtime.OutputAudio:
+    speed = UNSET if persona.speed == 1.0 else persona.speed
+    return realtime.OutputAudio(format=_PCMU, voice=persona.voice, speed=speed)
 
 
 def greeting_config(persona: Persona) -> realtime.ResponseConfig:

@@ -49,9 +49,9 @@ class RealtimeModel:
         self._events_made += 1
         return f"{purpose}-{self._events_made}"
 
-    def configure(self) -> realtime.UpdateSession:
-        """The complete settings."""
-        return realtime.UpdateSession(self.event_id("configure"), session_config(self._persona, self._tools))
+    def configure(self, model: str) -> realtime.UpdateSession:
+        """The complete settings. model: which one the session is with, "" if it does not say."""
+        return realtime.UpdateSession(self.event_id("configure"), session_config(self._persona, self._tools, model))
 
     def retell(self, items: Iterable[Seed]) -> list[realtime.CreateItem]:
         """The conversation so far, for a session that does not know it."""

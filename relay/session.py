@@ -64,9 +64,9 @@ class CallSession:
     """One call from its accepted media socket to its last close.
 
     Args: admit, asked about the stream's `start` before anything is done about it: who answers the call, or why it may
-    not begin; connect, opens a line to OpenAI (raises HandshakeError or OSError); call_log, where the records go;
-    totals, the process's counters; capture, what is to record the call, if anything is; toolbox, what the model may do;
-    budget, of the OpenAI account, shared by all calls.
+    not begin; connect, opens a line to OpenAI, given the model (raises HandshakeError or OSError); call_log, where the
+    records go; totals, the process's counters; capture, what is to record the call, if anything is; toolbox, what the
+    model may do; budget, of the OpenAI account, shared by all calls.
     """
 
     def __init__(
@@ -266,8 +266,9 @@ class CallSession:
             claimed = start.start.call_sid[:SID_CHARACTERS]
             return StartRefused(admitted.reason, claimed if claimed.isalnum() else "")
         self._context = ToolContext(call_sid=start.start.call_sid, parameters=start.start.custom_parameters)
-        self._reporter.privacy = admitted.persona.privacy
-        offers = self._toolbox.offers()
+        self._reporter.privacy, self._models.model = admitted.persona.privacy, admitted.persona.model
+        wanted = admitted.persona.tools
+        offers = [each for each in self._toolbox.offers() if wanted is None or each.definition.name in wanted]
         self._call = Call(
             admitted.persona,
             now,

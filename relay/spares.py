@@ -28,7 +28,7 @@ LONGEST_PAUSE_S = 60.0  # between attempts while OpenAI is in trouble; calls ope
 REFUSED_PAUSE_S = 300.0  # between attempts while only an operator can help: a bill may be paid without a restart
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[Connection]]
+Connect = Callable[[str], Awaitable[Connection]]  # given the model, "" for the service's own
 
 _logger = structlog.stdlib.get_logger("tautline.spares")
 
@@ -37,11 +37,14 @@ class SpareConnections:
     """Opens lines to OpenAI, from a spare when there is one.
 
     Args: connect, opens a connection (raises HandshakeError or OSError); size, how many spares wait, 0 for none;
-    totals, where they are counted; random, for the jitter between attempts.
+    totals, where they are counted; model, the service's own, with which the spares are opened; random, for the jitter
+    between attempts.
     """
 
-    def __init__(self, connect: Connect, *, size: int, totals: Totals, random: Random | None = None) -> None:
-        self._connect, self._size, self._totals = connect, size, totals
+    def __init__(
+        self, connect: Connect, *, size: int, totals: Totals, model: str = "", random: Random | None = None
+    ) -> None:
+        self._connect, self._size, self._totals, self._model = connect, size, totals, model
         self._retry = Retry(random or SystemRandom(), budget_s=inf, longest_s=LONGEST_PAUSE_S)
         self._not_before = -inf  # the next attempt
         self._told: set[type[Verdict]] = set()  # what was logged of the present trouble
@@ -60,12 +63,14 @@ class SpareConnections:
             nursery.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def open_line(self) -> AsyncIterator[Line]:
+    async def open_line(self, model: str = "") -> AsyncIterator[Line]:
         """A line for a call, from the oldest spare that is fit; it is closed when the context ends.
 
+        Args: model, "" for the service's own; with another no spare is of use.
         Raises: what `connect` raises, if there is no spare.
         """
-        while (spare := self._take()) is not None:
+        is_usual = model in ("", self._model)
+        while is_usual and (spare := self._take()) is not None:
             async with aclosing(spare.connection) as connection:
                 await spare.released.wait()  # one turn of the loop: nobody else reads it from here on
                 if spare.is_fit:
@@ -74,7 +79,7 @@ class SpareConnections:
                     del spare  # some KB that are of no use any more, and a call may last an hour
                     yield line
                     return
-        async with aclosing(await self._connect()) as connection:
+        async with aclosing(await self._connect("" if is_usual else model)) as connection:
             self._totals.upstream_opened_cold += 1
             yield connection.line(connection.received)
 
@@ -124,7 +129,7 @@ class SpareConnections:
         """A spare that has its session; None, and the next attempt put off, when that did not work."""
         async with AsyncExitStack() as unless_good:
             try:
-                spare = Spare(await self._connect(), trio.current_time())
+                spare = Spare(await self._connect(""), trio.current_time())
             except (HandshakeError, OSError) as error:
                 self._failed(failure_of(error))
                 return None

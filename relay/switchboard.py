@@ -22,10 +22,10 @@ class Switchboard:
     """Opens a session for each accepted media line.
 
     Args: persona, asked at each call's `start` who answers it, must not wait: given the version that the stream's token
-    claims, "" where it claims none or there is no gate; connect, opens a line to OpenAI; call_log, where records go;
-    totals, shared counters; open_capture, gives what records a call, None for nothing; gate, asked about each stream's
-    `start`, None to let every stream begin a call, which is for development; toolbox, what the model may do; budget, of
-    the OpenAI account.
+    claims, "" where it claims none or there is no gate; connect, opens a line to OpenAI, given the model, "" for the
+    usual one; call_log, where records go; totals, shared counters; open_capture, gives what records a call, None for
+    nothing; gate, asked about each stream's `start`, None to let every stream begin a call, which is for development;
+    toolbox, what the model may do; budget, of the OpenAI account.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 import trio
@@ -30,6 +30,19 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     api_key: str
+
+    @property
+    def model(self) -> str:
+        """The model in its query, "" if it names none."""
+        return dict(parse_qsl(urlsplit(self.url).query)).get("model", "")
+
+    def with_model(self, model: str) -> "Upstream":
+        """The same service with another model; "" changes nothing."""
+        if not model:
+            return self
+        parts = urlsplit(self.url)
+        query = urlencode({**dict(parse_qsl(parts.query)), "model": model}, quote_via=quote)
+        return Upstream(url=urlunsplit(parts._replace(query=query)), api_key=self.api_key)
 
     @property
     def headers(self) -> Sequence[tuple[str, str]]:
@@ -131,14 +144,15 @@ class StreamConnection:
         await trio.aclose_forcefully(self._stream)
 
 
-async def connect_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> Connection:
+async def connect_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext, model: str = "") -> Connection:
     """Connect to OpenAI and complete the handshakes.
 
+    Args: model, instead of the service's own, "" for that.
     Raises: HandshakeError when it refuses or does not answer in time; OSError when it cannot be reached.
     """
     try:
         with trio.fail_after(CONNECT_WITHIN_S):
-            sock, received = await _connect(upstream, tls)
+            sock, received = await _connect(upstream.with_model(model), tls)
     except trio.TooSlowError:
         raise HandshakeError(f"OpenAI did not answer within {CONNECT_WITHIN_S:.0f} s") from None
     return SocketConnection(pump, sock, received)
@@ -158,9 +172,9 @@ async def connect_stream(upstream: Upstream, stream: trio.abc.Stream) -> Connect
 
 
 @asynccontextmanager
-async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext) -> AsyncIterator[Line]:
-    """A line of its own to OpenAI; it is closed when the context ends. Raises: as connect_upstream."""
-    async with aclosing(await connect_upstream(upstream, pump, tls)) as connection:
+async def open_upstream(upstream: Upstream, pump: Pump, tls: ssl.SSLContext, model: str = "") -> AsyncIterator[Line]:
+    """A line of its own to OpenAI; it is closed when the context ends. Args and Raises: as connect_upstream."""
+    async with aclosing(await connect_upstream(upstream, pump, tls, model)) as connection:
         yield connection.line(connection.received)
 
 

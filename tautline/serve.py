@@ -105,7 +105,7 @@ class Server:
         tls = ssl.create_default_context()
         connect = partial(connect_upstream, upstream, self._pump, tls)
         size = settings.upstream_spares if key else 0  # without a key each would be refused
-        self._spares = SpareConnections(connect, size=size, totals=self.totals)
+        self._spares = SpareConnections(connect, size=size, totals=self.totals, model=upstream.model)
         self._persona = SpokenPersona(
             settings.persona(),
             Phrases(settings.data_dir / FOLDER),

@@ -34,7 +34,7 @@ async def play(scenario: Scenario) -> Outcome:
     async with trio.open_nursery() as nursery:
 
         @asynccontextmanager
-        async def connect() -> AsyncIterator[Line]:
+        async def connect(_model: str) -> AsyncIterator[Line]:
             attempt = service.attempt()
             if attempt.connect_s is None:
                 raise ConnectionRefusedError("connection refused")

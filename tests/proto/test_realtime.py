@@ -62,7 +62,7 @@ from proto.realtime import (
     UpdateSession,
     Usage,
 )
-from relay.persona import Persona, session_config
+from relay.persona import Persona, SemanticVad, session_config
 
 Json = dict[str, Any]
 
@@ -123,7 +123,7 @@ def response(**fields: object) -> Json:
 
 def read_session(audio_format: str) -> Session:
     end = AudioEnd(AudioFormat(audio_format))
-    return Session("sess_1", 1795262400, SessionAudio(end, end))
+    return Session("sess_1", 1795262400, SessionAudio(end, end), "gpt-realtime-2.1")
 
 
 def decode(event: object) -> Inbound | Unhandled:
@@ -427,6 +427,16 @@ def test_a_refusal_quotes_no_words() -> None:
 # What we write
 
 CONFIG = session_config(Persona(instructions="Short answers.", noise_reduction="near_field"))
+CHOSEN = session_config(
+    Persona(
+        instructions="",
+        turn_detection=SemanticVad(eagerness="high"),
+        transcription_model="whisper-1",
+        language="de",
+        speed=1.25,
+        reasoning_effort="minimal",
+    )
+)
 WRITTEN: list[tuple[Outbound, Json]] = [
     (
         UpdateSession("configure-1", CONFIG),
@@ -453,6 +463,33 @@ WRITTEN: list[tuple[Outbound, Json]] = [
                     },
                     "output": {"format": {"type": "audio/pcmu"}, "voice": "marin"},
                 },
+            },
+        },
+    ),
+    (
+        UpdateSession("configure-1", CHOSEN),
+        {
+            "type": "session.update",
+            "event_id": "configure-1",
+            "session": {
+                "type": "realtime",
+                "output_modalities": ["audio"],
+                "instructions": "",
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/pcmu"},
+                        "turn_detection": {
+                            "type": "semantic_vad",
+                            "eagerness": "high",
+                            "create_response": True,
+                            "interrupt_response": True,
+                        },
+                        "transcription": {"model": "whisper-1", "language": "de"},
+                        "noise_reduction": None,
+                    },
+                    "output": {"format": {"type": "audio/pcmu"}, "voice": "marin", "speed": 1.25},
+                },
+                "reasoning": {"effort": "minimal"},
             },
         },
     ),

@@ -183,6 +183,7 @@ class FakeOpenAI(FakePeer):
         self.may_connect.set()
         self.refusal: RelayError | OSError | None = None
         self.connections = 0
+        self.models: list[str] = []  # that were asked for, by connection
         self._next: list[FakeOpenAI] = []  # who serve the connections after the first
         self.configures = True  # answers session.update by itself
         self.is_configured = trio.Event()
@@ -193,9 +194,10 @@ class FakeOpenAI(FakePeer):
         return self._next[-1]
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Line]:
+    async def connect(self, model: str = "") -> AsyncIterator[Line]:
         """What the session opens its line with, the first time and again."""
         self.connections += 1
+        self.models.append(model)
         is_first = self.connections == 1
         await self.may_connect.wait()
         if self.refusal is not None:

@@ -210,7 +210,7 @@ async def test_case_75_a_thousand_calls_of_any_ending_leave_nothing_behind() -> 
 
 async def test_a_call_whose_upstream_cannot_be_reached_ends() -> None:
     @asynccontextmanager
-    async def refuse() -> AsyncIterator[Line]:
+    async def refuse(_model: str) -> AsyncIterator[Line]:
         raise HandshakeError("no", status=401)
         yield
 
@@ -239,7 +239,7 @@ async def test_what_arrives_with_both_handshakes_is_not_lost() -> None:
     created = {"type": "session.created", "session": {"id": "sess_1"}}
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Line]:
+    async def connect(_model: str) -> AsyncIterator[Line]:
         yield PumpLine(pump, up_ours, model.codec.text(json.dumps(created).encode()))
 
     switchboard = Switchboard(lambda _: Persona(instructions=""), connect=connect, call_log=Ended(), totals=Totals())
@@ -287,7 +287,7 @@ async def _one_call(
     lines = iter([PumpLine(pump, up_ours)])
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Line]:
+    async def connect(_model: str) -> AsyncIterator[Line]:
         line = next(lines, None)
         if line is None:
             raise ConnectionRefusedError("one session is all there is")

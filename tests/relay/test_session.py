@@ -153,7 +153,7 @@ async def test_what_came_with_the_handshakes_begins_the_call(
         twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)
 
         @asynccontextmanager
-        async def connect() -> AsyncIterator[EagerLine]:
+        async def connect(_model: str) -> AsyncIterator[EagerLine]:
             nursery.start_soon(openai.run)
             yield EagerLine(openai, wire.session_created())
 

@@ -87,10 +87,12 @@ class OpenAI:
         self._nursery = nursery
         self.peers: list[Peer] = []
         self.attempts_at: list[float] = []
+        self.models: list[str] = []  # by attempt
         self.refusal: RelayError | OSError | ValueError | None = None
         self.greet: Callable[[Peer], bytes] = lambda peer: peer.frame(wire.session_created())
 
-    async def connect(self) -> Connection:
+    async def connect(self, model: str = "") -> Connection:
+        self.models.append(model)
         self.attempts_at.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.refusal is not None:
@@ -111,7 +113,9 @@ class Pool:
 
     def __init__(self, nursery: trio.Nursery, size: int) -> None:
         self.openai, self.totals = OpenAI(nursery), Totals()
-        self.spares = SpareConnections(self.openai.connect, size=size, totals=self.totals, random=NoChance())
+        self.spares = SpareConnections(
+            self.openai.connect, size=size, totals=self.totals, model="usual", random=NoChance()
+        )
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -179,6 +183,14 @@ async def test_calls_beyond_the_spares_open_their_own(autojump_clock: MockClock)
     ):
         assert (kinds(came_first), kinds(came_second)) == (["session.created"], ["session.created"])
         assert pool.counts == (1, 1, 1)
+
+
+async def test_a_call_with_another_model_leaves_the_spare_to_others(autojump_clock: MockClock) -> None:
+    async with open_pool() as pool:
+        async with pool.spares.open_line("another"):
+            assert (pool.counts, pool.openai.models) == ((1, 0, 1), ["", "another"])
+        async with pool.spares.open_line("usual"):
+            assert pool.counts[1:] == (1, 1)
 
 
 async def test_without_a_pool_nothing_is_opened_before_a_call(autojump_clock: MockClock) -> None:

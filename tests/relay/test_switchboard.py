@@ -36,7 +36,7 @@ async def test_each_call_is_answered_by_who_is_there_when_it_begins(
         services = [FakeOpenAI(nursery), FakeOpenAI(nursery)]
         connects = iter(service.connect for service in services)
         switchboard = Switchboard(
-            lambda _: present, connect=lambda: next(connects)(), call_log=records, totals=Totals()
+            lambda _: present, connect=lambda model: next(connects)(model), call_log=records, totals=Totals()
         )
         assert await hold_call(switchboard, services[0]) == "You are the day shift."
         present = Persona(instructions="You are the night shift.")
@@ -80,3 +80,14 @@ async def test_nobody_is_asked_who_answers_a_stream_that_never_starts(
         assert (asked, openai.connections, switchboard.active_calls) == ([], 0, 0)
         await hold_call(switchboard, openai)
     assert asked == [""]
+
+
+async def test_a_persona_with_a_model_of_its_own_is_connected_to_that_one(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    async with trio.open_nursery() as nursery:
+        openai = FakeOpenAI(nursery)
+        persona = Persona(instructions="", model="gpt-realtime-2.1-mini")
+        switchboard = Switchboard(lambda _: persona, connect=openai.connect, call_log=records, totals=Totals())
+        await hold_call(switchboard, openai)
+    assert openai.models == ["gpt-realtime-2.1-mini"]

@@ -178,3 +178,26 @@ async def test_nobody_listening_is_an_os_error() -> None:
 
 def test_the_key_is_never_shown() -> None:
     assert "sk-test" not in repr(Upstream(url="wss://api.openai.com/v1/realtime", api_key="sk-test"))
+
+
+@pytest.mark.parametrize(
+    ("url", "changed"),
+    [
+        ("wss://h/v1/realtime?model=one", "wss://h/v1/realtime?model=two%20%26"),
+        ("ws://h:1/v1/realtime", "ws://h:1/v1/realtime?model=two%20%26"),
+        ("wss://h/rt?api=1&model=one&deployment=d", "wss://h/rt?api=1&model=two%20%26&deployment=d"),
+    ],
+)
+def test_another_model_changes_nothing_but_the_model(url: str, changed: str) -> None:
+    upstream = Upstream(url=url, api_key="k")
+    assert upstream.with_model("two &") == Upstream(url=changed, api_key="k")
+    assert upstream.with_model("two &").model == "two &"
+    assert upstream.with_model("") == upstream
+
+
+async def test_a_line_can_be_opened_with_a_model_of_its_own() -> None:
+    seen = Seen()
+    async with open_echo_server(seen) as port:
+        upstream = Upstream(url=f"ws://127.0.0.1:{port}/v1/realtime?model=one", api_key="k")
+        async with open_upstream(upstream, Pump(), ssl.create_default_context(), "two"):
+            assert seen.path == "/v1/realtime?model=two"

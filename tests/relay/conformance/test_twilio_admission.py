@@ -142,10 +142,10 @@ class House:
         return twilio
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[Line]:
+    async def _connect(self, model: str) -> AsyncIterator[Line]:
         # The stream would be closed with 1011 for this, and nothing here takes that for a refusal.
         assert self._may_connect, "OpenAI was turned to for a stream that was not admitted"
-        async with self.openai.connect() as line:
+        async with self.openai.connect(model) as line:
             yield line
 
 
