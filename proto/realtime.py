@@ -149,12 +149,27 @@ class ItemAdded(ServerEvent, frozen=True, tag="conversation.item.added"):
     previous_item_id: str | None = None
 
 
-class Usage(Part, frozen=True):
-    """Tokens of one response; the details are kept as sent, for cost accounts."""
+class Tokens(Part, frozen=True):
+    """Tokens by kind, as far as the service tells."""
 
-    total_tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    text_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class InputTokens(Tokens, frozen=True):
+    """What a response was made from. cached_tokens_details: those among them that were seen before."""
+
+    cached_tokens_details: Tokens | None = None
+
+
+class Usage(Part, frozen=True):
+    """Tokens of one response; the details are priced apart."""
+
+    total_tokens: int | None = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    input_token_details: InputTokens | None = None
+    output_token_details: Tokens | None = None
 
 
 class StatusDetails(Part, frozen=True):

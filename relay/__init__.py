@@ -51,6 +51,7 @@ from relay.switchboard import Switchboard
 from relay.tools import Tool, ToolBox, ToolContext, ToolResult
 from relay.totals import Totals, counted, merged
 from relay.upstream import Upstream, connect_upstream, open_stream_line, open_upstream
+from relay.usage import TokenUsage
 
 __all__ = [
     "MEDIA_PATH",
@@ -98,6 +99,7 @@ __all__ = [
     "Switchboard",
     "TokenBudget",
     "TokenGate",
+    "TokenUsage",
     "Tool",
     "ToolBox",
     "ToolCalled",

@@ -68,11 +68,12 @@ class TokenBudget:
         """A response is over, however it ended. usage: what it reports, if it does."""
         if self._requests is not None:
             self._requests = self._requests.spent(1, now)
-        if usage is None or usage.total_tokens <= 0:
+        used = (usage.total_tokens or 0) if usage is not None else 0
+        if used <= 0:
             return
-        self._response_tokens += LEARNING * (usage.total_tokens - self._response_tokens)
+        self._response_tokens += LEARNING * (used - self._response_tokens)
         if self._tokens is not None:
-            self._tokens = self._tokens.spent(usage.total_tokens, now)
+            self._tokens = self._tokens.spent(used, now)
 
     def call_admitted(self, now: float) -> None:
         """A call was let in: it will need what the next one must not count on."""

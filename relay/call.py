@@ -72,6 +72,7 @@ class Call:
         self._persona, self._direction, self._persona_version = persona, direction, persona_version
         self._began_at = now
         self.call_sid = self._stream_sid = ""
+        self._model_name = ""  # of the last session that was configured
         self._caller = CallerAudio()
         self._dialogue = Dialogue(persona, offers, now)
         self._floor = self._dialogue.floor
@@ -292,6 +293,8 @@ class Call:
             audio_ms_to_caller=mulaw.duration_ms(self._floor.bytes_sent),
             barge_ins=self._floor.barge_ins,
             total_tokens=self._dialogue.total_tokens,
+            usage=self._dialogue.usage,
+            model=self._model_name,
             transcription_tokens=self._dialogue.transcription_tokens,
             transcription_s=self._dialogue.transcription_s,
             ignored=dict(self._unusable.counts),
@@ -323,7 +326,9 @@ class Call:
             configure_ms=ready.configure_ms,
             held_audio_ms=mulaw.duration_ms(len(heard_first)),
             lost_audio_ms=mulaw.duration_ms(self._caller.dropped_bytes),
+            model=session.model,
         )
+        self._model_name = session.model
         return [told, *retold, *self._append(heard_first), *([] if beside else self._dialogue.opened(now))]
 
     def _session_closed(self, place: Place, event: SocketClosed, now: float) -> list[Decided]:

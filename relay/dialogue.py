@@ -24,6 +24,7 @@ from relay.persona import Persona
 from relay.realtime_model import RealtimeModel
 from relay.tool_runs import Cancel, EndCall, Filler, Output, Reply, Run, ToolDecision, ToolRuns
 from relay.tools import ToolOffer, ToolReport
+from relay.usage import TokenUsage, usage_of
 from relay.vigil import Verdict, Vigil
 
 GREETING_ITEM_ID = "greeting"  # of the one that we play ourselves
@@ -52,8 +53,8 @@ Decided = Command | Outcome
 class Dialogue:
     """What is said in one call. `now` in monotonic seconds.
 
-    Attributes: floor, the voices; model, how things are said to it; total_tokens, of all responses;
-    transcription_tokens and transcription_s, of all turns of the caller that were written down.
+    Attributes: floor, the voices; model, how things are said to it; total_tokens and usage, of all
+    responses; transcription_tokens and transcription_s, of all turns of the caller that were written down.
     """
 
     def __init__(self, persona: Persona, offers: Sequence[ToolOffer], now: float) -> None:
@@ -75,6 +76,7 @@ class Dialogue:
         self._last_output_id = ""
         self.total_tokens = self.transcription_tokens = 0
         self.transcription_s = 0.0
+        self.usage = TokenUsage()
 
     @property
     def deadline(self) -> float:
@@ -178,9 +180,11 @@ class Dialogue:
         finished = self.floor.response_done(response.id, now)
         if finished is None:
             return None
-        tokens = response.usage.total_tokens if response.usage else 0
+        tokens = (response.usage.total_tokens or 0) if response.usage else 0
+        usage = usage_of(response)
         self.total_tokens += tokens
-        told = log.ResponseEnded(response_id=response.id, status=response.status, total_tokens=tokens)
+        self.usage += usage
+        told = log.ResponseEnded(response_id=response.id, status=response.status, total_tokens=tokens, usage=usage)
         has_spoken = self.floor.has_spoken(response.id)
         results = self._done(self._tools.response_done(response.id, has_spoken=has_spoken), now)
         return [*finished, told, *results, *self._ruled(self._arbiter.done(response, now), now)]

@@ -13,6 +13,7 @@ import structlog
 
 from proto import realtime
 from relay.stream_token import Direction
+from relay.usage import TokenUsage
 
 
 class LogEvent(msgspec.Struct, tag_field="event", frozen=True, kw_only=True):
@@ -46,13 +47,17 @@ class StartRefused(LogEvent, frozen=True, kw_only=True, tag="start.refused"):
 
 
 class UpstreamReady(LogEvent, frozen=True, kw_only=True, tag="upstream.configured"):
-    """OpenAI has put our settings in force. open_ms: start -> session.created; configure_ms: -> session.updated."""
+    """OpenAI has put our settings in force. open_ms: start -> session.created; configure_ms: -> session.updated.
+
+    model: as the service names it, "" if it does not.
+    """
 
     session_id: str
     open_ms: float
     configure_ms: float
     held_audio_ms: int  # caller audio that waited for it and is sent now
     lost_audio_ms: int = 0  # caller audio that waited too long, the oldest
+    model: str = ""
 
 
 class UpstreamReplaced(LogEvent, frozen=True, kw_only=True, tag="upstream.replaced"):
@@ -154,6 +159,7 @@ class ResponseEnded(LogEvent, frozen=True, kw_only=True, tag="response.ended"):
     response_id: str
     status: str
     total_tokens: int
+    usage: TokenUsage = TokenUsage()
 
 
 # "detached": the model was told that it goes on in the background.
@@ -226,7 +232,7 @@ class MessageIgnored(LogEvent, frozen=True, kw_only=True, tag="message.ignored")
 
 
 class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
-    """The call is over; the counts are of the whole call."""
+    """The call is over; the counts are of the whole call. model: of its last session, as the service names it."""
 
     reason: str
     duration_ms: int
@@ -234,6 +240,8 @@ class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
     audio_ms_to_caller: int
     barge_ins: int
     total_tokens: int  # of all responses
+    usage: TokenUsage = TokenUsage()  # the same, by what is priced apart
+    model: str = ""
     transcription_tokens: int = 0
     transcription_s: float = 0.0  # of audio, where the transcription model is paid by time
     ignored: dict[str, int] = {}
@@ -260,7 +268,7 @@ _logger = structlog.stdlib.get_logger("tautline.call")
 
 def emit(call_sid: str, event: LogEvent) -> None:
     """Write one event as one log line."""
-    fields = {name: _rounded(value) for name, value in msgspec.structs.asdict(event).items()}
+    fields = {name: _readable(value) for name, value in msgspec.structs.asdict(event).items()}
     for name in event.private:
         fields[name] = f"({len(fields[name] or '')} characters)"
     is_benign = isinstance(event, ErrorReceived) and event.benign
@@ -268,5 +276,7 @@ def emit(call_sid: str, event: LogEvent) -> None:
     _logger.log(level, str(event.__struct_config__.tag), call_sid=call_sid, **fields)
 
 
-def _rounded(value: Any) -> Any:
+def _readable(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
     return round(value, 3) if isinstance(value, float) else value  # nobody reads picoseconds

@@ -144,7 +144,7 @@ class AgentVoice:
 
     def _response_ends(self, response: realtime.Response) -> None:
         del self.active[response.id]
-        self.total_tokens += response.usage.total_tokens if response.usage else 0
+        self.total_tokens += (response.usage.total_tokens or 0) if response.usage else 0
         for part in sorted(self.parts.values(), key=lambda part: part.opened):
             if part.key.response_id == response.id:
                 self._part_ends(part.key)

@@ -4,9 +4,11 @@ import json
 
 import structlog
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relay.log import CallEnded, emit
+from relay.log import CallEnded, ResponseEnded, emit
+from relay.usage import TokenUsage
 from tests.relay import wire
 from tests.relay.calls import OpenCall, Records
 
@@ -53,3 +55,11 @@ async def test_log_lines_are_json_and_carry_nobodys_words(
     assert shown["turn.caller_transcribed"]["words"] == "(9 characters)"
     assert shown["turn.agent_heard"]["words"] == "(3 characters)"
     assert shown["dtmf.received"]["digit"] == "(1 characters)"
+
+
+def test_a_log_line_shows_tokens_by_name() -> None:
+    usage = TokenUsage(input_text_tokens=14, output_audio_tokens=136)
+    with capture_logs() as lines:
+        emit("CA1", ResponseEnded(response_id="resp_1", status="completed", total_tokens=150, usage=usage))
+    (line,) = lines
+    assert (line["usage"]["input_text_tokens"], line["usage"]["output_audio_tokens"]) == (14, 136)

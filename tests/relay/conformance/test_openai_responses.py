@@ -3,10 +3,11 @@
 import pytest
 
 from relay.events import CancelTool, Command, DropUpstream, OpenUpstream, RunTool
-from relay.log import AskDropped, CallEnded, ResponseEnded, UpstreamReplaced
+from relay.log import AskDropped, CallEnded, ResponseEnded, UpstreamReady, UpstreamReplaced
 from relay.tools import ToolBox
+from relay.usage import TokenUsage
 from tests.relay import wire
-from tests.relay.story import Story, answering, asked, purposes, ready, reopened
+from tests.relay.story import Story, answering, asked, purposes, ready, reopened, started
 from tests.relay.test_tools import tool
 from tests.relay.wire import Message
 
@@ -241,6 +242,62 @@ def test_point_26_every_response_is_counted_and_a_missing_usage_costs_nothing() 
         story.openai(wire.response_created(response), done, done)
     story.twilio(wire.stop())
     assert [event.total_tokens for event in story.logged(CallEnded)] == [200]
+
+
+DETAILED = {
+    "total_tokens": 205,
+    "input_tokens": 41,
+    "output_tokens": 164,
+    "input_token_details": {
+        "text_tokens": 14,
+        "audio_tokens": 27,
+        "image_tokens": 0,
+        "cached_tokens": 12,
+        "cached_tokens_details": {"text_tokens": 4, "audio_tokens": 8, "image_tokens": 0},
+    },
+    "output_token_details": {"text_tokens": 28, "audio_tokens": 136, "reasoning_tokens": 5},
+}
+USED = TokenUsage(
+    input_tokens=41,
+    output_tokens=164,
+    input_text_tokens=14,
+    input_audio_tokens=27,
+    cached_text_tokens=4,
+    cached_audio_tokens=8,
+    output_text_tokens=28,
+    output_audio_tokens=136,
+)
+
+
+def done_with(usage: object, response: str) -> wire.Message:
+    done = wire.response_done(response)
+    done["response"]["usage"] = usage
+    return done
+
+
+def test_point_26_tokens_are_told_by_what_is_priced_apart() -> None:
+    story = answering()
+    bare = {"total_tokens": 30, "input_tokens": 10, "output_tokens": 20}
+    odd = {"total_tokens": None, "input_token_details": {"text_tokens": None, "cached_tokens_details": None}}
+    story.openai(done_with(DETAILED, "resp_1"))
+    for response, usage in (("resp_2", DETAILED), ("resp_3", bare), ("resp_4", odd), ("resp_5", {})):
+        story.openai(wire.response_created(response), done_with(usage, response))
+    story.twilio(wire.stop())
+    told = [event.usage for event in story.logged(ResponseEnded)]
+    assert told == [USED, USED, TokenUsage(input_tokens=10, output_tokens=20), TokenUsage(), TokenUsage()]
+    (ended,) = story.logged(CallEnded)
+    assert ended.usage == USED + USED + TokenUsage(input_tokens=10, output_tokens=20)
+    assert (ended.total_tokens, ended.usage.cached_audio_tokens, ended.usage.input_tokens) == (440, 16, 92)
+
+
+def test_the_record_names_the_model_that_was_paid() -> None:
+    story = started()
+    updated = wire.session_updated()
+    updated["session"]["model"] = "gpt-realtime-2.1"
+    story.openai(wire.session_created(), updated)
+    story.twilio(wire.stop())
+    assert [event.model for event in story.logged(UpstreamReady)] == ["gpt-realtime-2.1"]
+    assert [event.model for event in story.logged(CallEnded)] == ["gpt-realtime-2.1"]
 
 
 def test_point_26_what_writing_down_the_callers_words_cost_is_counted_by_itself() -> None:
