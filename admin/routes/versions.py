@@ -28,7 +28,8 @@ def is_known(version: int) -> bool:
 
 def not_modified(version: int) -> Response:
     """The answer to who has it already."""
-    return Response(status=304, headers={"ETag": etag(version)})
+    # Bytes, if none: without a body Quart makes one of its own, which asks for an asyncio loop.
+    return Response(b"", status=304, headers={"ETag": etag(version)})
 
 
 def _listed(header: str, *, weakly: bool = False) -> set[str]:
