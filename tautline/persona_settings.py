@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from admin.services.outcomes import STAFF
+from admin.services.persona_body import DEFAULT_INSTRUCTIONS
 from relay import Persona, Privacy
 from relay.bargein import BargeInPolicy
 from relay.keypad import KeyPolicy
@@ -34,7 +35,7 @@ class PersonaSettings(msgspec.Struct, frozen=True, kw_only=True, rename="upper")
     """What PERSONA_DOCUMENTED describes, checked."""
 
     voice: Word = "marin"
-    instructions: Prose = "You are a friendly assistant on the telephone. Answer in one or two short sentences."
+    instructions: Prose = DEFAULT_INSTRUCTIONS
     greeting: Prose = ""
     apology: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)] = Persona(instructions="").apology
     reconnect_within_s: Annotated[int, msgspec.Meta(ge=0, le=60)] = 8
