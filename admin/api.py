@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 from quart import Blueprint
@@ -9,8 +10,10 @@ from quart import Blueprint
 from admin.routes.access import Access
 from admin.routes.audit import audit_blueprint
 from admin.routes.me import me_blueprint
+from admin.routes.personas import personas_alias, personas_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
+from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
 from admin.store.database import Database
 
 
@@ -19,13 +22,24 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     access: Access
     audit_trail: AuditTrail
+    personas: Personas
 
 
-def open_api(database: Database, now: Callable[[], datetime]) -> Api:
-    """The services over this database. now: wall time, in UTC."""
+def open_api(
+    database: Database,
+    now: Callable[[], datetime],
+    *,
+    persona_rules: PersonaRules = USUAL_RULES,
+    on_persona_change: Callable[[UUID], None] = nobody_listens,
+) -> Api:
+    """The services over this database.
+
+    Args: now, wall time, in UTC; on_persona_change, told the account whose personas are not what they were.
+    """
     return Api(
         access=Access(by_key=ApiKeys(database, now).principal),
         audit_trail=AuditTrail(database),
+        personas=Personas(database, now, persona_rules, on_persona_change),
     )
 
 
@@ -34,4 +48,6 @@ def blueprints(api: Api) -> list[Blueprint]:
     return [
         me_blueprint(api.access),
         audit_blueprint(api.access, api.audit_trail),
+        personas_blueprint(api.access, api.personas),
+        personas_alias(api.access, api.personas),
     ]

@@ -12,10 +12,11 @@ from functools import partial
 import structlog
 import trio
 
-from admin.api import open_api
+from admin.api import Api, open_api
 from admin.app import Services, create_app
 from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
+from admin.services.personas import PersonaRules
 from admin.services.signature import TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
@@ -143,7 +144,7 @@ class Server:
             has_room=self._has_room,
             outcomes=self._outcomes,
             staff_number=self._settings.staff_number,
-            api=None if self._database is None else open_api(self._database, wall_time),
+            api=None if self._database is None else _api(self._database, self._settings),
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
@@ -269,6 +270,10 @@ async def _open_simulator(nursery: trio.Nursery) -> str:
 
     base: str = await nursery.start(start_simulator)
     return base
+
+
+def _api(database: Database, settings: Settings) -> Api:
+    return open_api(database, wall_time, persona_rules=PersonaRules(max_personas=settings.max_personas))
 
 
 def _signature(settings: Settings) -> TwilioSignature | None:

@@ -54,6 +54,7 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     capture_audio: Switch = "off"
     max_calls: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     max_calls_per_address: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    max_personas: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     trusted_proxies: str = ""
     tautline_env: Literal["development", "production"] = "development"
 
@@ -227,6 +228,12 @@ DOCUMENTED: tuple[Documented, ...] = (
         meaning="The most of them from one address; 0 is no limit, because Twilio brings all calls from few addresses.",
         must_be="a whole number from 0 to 100000",
         example="0",
+    ),
+    Documented(
+        variable="MAX_PERSONAS",
+        meaning="How many personas one account may keep.",
+        must_be="a whole number from 1 to 10000",
+        example="200",
     ),
     Documented(
         variable="TRUSTED_PROXIES",
