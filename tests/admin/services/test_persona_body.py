@@ -1,0 +1,174 @@
+"""What a persona may be, and what a call makes of it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from admin.errors import InvalidInputError
+from admin.services.persona_body import (
+    NO_TEMPERATURE,
+    PersonaBody,
+    PersonaInput,
+    accept,
+    patched,
+    to_relay,
+)
+from admin.services.templates import CallFacts
+from relay import Persona
+
+FACTS = CallFacts(shop_name="Da Mario", caller_number="+4930901820")
+
+
+def body(**fields: Any) -> PersonaBody:
+    return accept(msgspec.convert({"name": "Mario"} | fields, PersonaInput))[0]
+
+
+def test_a_persona_of_which_only_the_name_is_said_is_the_relays_own() -> None:
+    made = to_relay(body(instructions="Be kind."), FACTS)
+    assert made == Persona(instructions="Be kind.")
+
+
+def test_a_calls_persona_says_what_the_persona_does() -> None:
+    made = to_relay(
+        body(
+            voice="voice_123",
+            instructions="You are {{shop.name}}'s voice.",
+            greeting="Hello {{caller.number}}!",
+            apology="Sorry.",
+            noise_reduction="far_field",
+            transcription={"model": "gpt-transcribe"},
+            barge_in={"min_speech_ms": 300, "protect_greeting": True},
+            silence={"prompt_after_s": 20, "prompts": ["Hello?"], "end_after_prompts": 1},
+            keys={"0": "staff"},
+            max_duration_s=600,
+            privacy={"mask_digits": True},
+        ),
+        FACTS,
+    )
+    assert made.voice == "voice_123"
+    assert made.instructions == "You are Da Mario's voice."
+    assert made.greeting == "Hello +4930901820!"
+    assert made.apology == "Sorry."
+    assert made.noise_reduction == "far_field"
+    assert made.transcription_model == "gpt-transcribe"
+    assert (made.barge_in.min_speech_ms, made.barge_in.protect_greeting) == (300, True)
+    assert made.silence.prompt_after_s == 20
+    assert made.silence.prompts == ("Hello?",)
+    assert made.silence.end_after_prompts == 1
+    assert made.dtmf.actions == {"0": "staff"}
+    assert made.limits.max_duration_s == 600
+    assert made.privacy.mask_digits
+    assert made.privacy.keep_audio
+
+
+def test_what_can_be_switched_off_is_off() -> None:
+    made = to_relay(body(transcription={"enabled": False}, silence={"prompt_after_s": 0}, max_duration_s=0), FACTS)
+    assert made.transcription_model is None
+    assert made.silence.prompt_after_s is None
+    assert made.limits.max_duration_s is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_duration_s": 1},
+        {"max_duration_s": 30},
+        {"max_duration_s": 86_400},
+        {"silence": {"prompts": []}},
+        {"silence": {"prompts": [], "prompt_after_s": 600, "end_after_prompts": 10}},
+        {"barge_in": {"min_speech_ms": 5000, "confirm_within_ms": 50, "lead_ms": 60}},
+        {"barge_in": {"min_speech_ms": 0, "confirm_within_ms": 2000, "lead_ms": 2000}},
+        {"keys": dict.fromkeys("0123456789*#ABCD", "staff")},
+    ],
+)
+def test_whatever_is_accepted_can_be_carried_out(fields: dict[str, Any]) -> None:
+    made = to_relay(body(**fields), FACTS)
+    assert msgspec.convert(msgspec.to_builtins(made), Persona) == made  # also by the relay's own constraints
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ""},
+        {"name": "  "},
+        {"name": "x" * 101},
+        {"name": "Mario\n"},
+        {"name": "Ma\x00rio"},
+        {"language": "german"},
+        {"language": "de-"},
+        {"language": "de\n"},
+        {"voice": "nova"},
+        {"voice": "voice_"},
+        {"model": "two words"},
+        {"model": ""},
+        {"instructions": "x" * 20_001},
+        {"instructions": "\x00"},
+        {"speed": 0.24},
+        {"speed": 1.51},
+        {"speed": float("nan")},
+        {"temperature": 2.1},
+        {"reasoning_effort": "huge"},
+        {"turn_detection": {}},
+        {"turn_detection": {"type": "server_vad", "eagerness": "low"}},
+        {"turn_detection": {"type": "server_vad", "threshold": 1.1}},
+        {"turn_detection": {"type": "semantic_vad", "threshold": 0.5}},
+        {"noise_reduction": "off"},
+        {"transcription": None},
+        {"tools": ["get time"]},
+        {"tools": ["x"] * 65},
+        {"silence": {"prompts": [""]}},
+        {"silence": {"prompt_after_s": -1}},
+        {"keys": {"10": "staff"}},
+        {"keys": {"0": "shop"}},
+        {"max_duration_s": 86_401},
+        {"privacy": {"keep_video": True}},
+        {"temprature": 1},
+    ],
+)
+def test_what_no_call_could_use_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        body(**fields)
+
+
+@pytest.mark.parametrize("language", ["", "de", "pt-BR", "zh-Hant-TW", "ast"])
+def test_languages_are_named_as_everywhere(language: str) -> None:
+    assert body(language=language).language == language
+
+
+def test_temperature_is_taken_left_out_and_spoken_of() -> None:
+    kept, warnings = accept(PersonaInput(name="Mario", temperature=0.8))
+    assert warnings == [NO_TEMPERATURE]
+    assert "temperature" not in msgspec.to_builtins(kept)
+    assert accept(PersonaInput(name="Mario"))[1] == []
+
+
+@pytest.mark.parametrize("field", ["instructions", "greeting"])
+def test_a_gap_that_nothing_fills_is_refused_where_it_stands(field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}, line 1, column 4: nothing is called 'shop'"):
+        body(**{field: "Hi {{shop}}"})
+
+
+def test_a_version_that_was_kept_before_a_field_was_there_has_its_default() -> None:
+    assert msgspec.convert({"name": "Mario", "speed": 1.5}, PersonaBody) == PersonaBody(name="Mario", speed=1.5)
+    assert msgspec.convert({"name": "Mario", "gone_since": 1}, PersonaBody) == PersonaBody(name="Mario")
+
+
+def test_a_patch_changes_what_it_names() -> None:
+    current = body(greeting="Hello", silence={"prompt_after_s": 20})
+    changed = accept(patched(current, {"greeting": None, "silence": {"end_after_prompts": 1}}))[0]
+    assert changed == body(silence={"prompt_after_s": 20, "end_after_prompts": 1})
+
+
+def test_a_patch_may_choose_the_other_turn_detection() -> None:
+    current = body(turn_detection={"type": "server_vad", "threshold": 0.7, "create_response": False})
+    chosen = {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}
+    semantic = accept(patched(current, chosen))[0]
+    assert semantic == body(turn_detection={"type": "semantic_vad", "eagerness": "low", "create_response": False})
+    kept = accept(patched(current, {"turn_detection": {"type": "server_vad", "silence_duration_ms": 900}}))[0]
+    assert kept.turn_detection == msgspec.structs.replace(current.turn_detection, silence_duration_ms=900)
+
+
+def test_a_patch_that_leaves_no_persona_is_refused() -> None:
+    with pytest.raises(InvalidInputError):
+        patched(body(), {"speed": 9})
