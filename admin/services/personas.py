@@ -54,6 +54,10 @@ class _Edit(msgspec.Struct, frozen=True):
     warnings: list[InputWarning] = []
 
 
+def any_version(tag: str) -> None:
+    """Expects no version: the newest one is meant, whichever that is."""
+
+
 def nobody_listens(account_id: UUID) -> None:
     """For a process in which nobody remembers personas."""
 
@@ -154,19 +158,19 @@ class Personas:
     async def activate(self, principal: Principal, persona_id: UUID) -> Persona:
         """From now on it answers, and whichever did before no longer. Raises: NotFoundError."""
 
-        def switch(connection: Connection) -> bool:
+        def switch(connection: Connection) -> tuple[bool, Persona]:
             personas.lock_account(connection, principal.account_id)
-            if not personas.lock(connection, principal.account_id, persona_id):
-                raise NotFoundError("persona")
-            if _found(connection, principal, persona_id).is_active:
-                return False
+            current = self._locked(connection, principal, persona_id)
+            if current.is_active:
+                return False, current
             personas.activate(connection, principal.account_id, persona_id)
             self._note(connection, principal, "persona.activated", persona_id)
-            return True
+            return True, _found(connection, principal, persona_id)
 
-        if await self._database.write(switch):
+        is_changed, persona = await self._database.write(switch)
+        if is_changed:
             self._on_change(principal.account_id)
-        return await self.find(principal, persona_id)
+        return persona
 
     async def delete(self, principal: Principal, persona_id: UUID, expect: Expect) -> None:
         """It and all its versions. Raises: NotFoundError, ChangedMeanwhileError, ConflictError persona_in_use."""
@@ -255,7 +259,9 @@ class Personas:
         )
         self._note(connection, principal, made.action, current.id, version=number, change=made.change)
 
-    def _locked(self, connection: Connection, principal: Principal, persona_id: UUID, expect: Expect) -> Persona:
+    def _locked(
+        self, connection: Connection, principal: Principal, persona_id: UUID, expect: Expect = any_version
+    ) -> Persona:
         """The persona, which stays as it is until the transaction ends."""
         if not personas.lock(connection, principal.account_id, persona_id):
             raise NotFoundError("persona")
