@@ -22,9 +22,9 @@ from admin.services.persona_views import (
     PersonaFile,
     PersonaPage,
     PersonaQuery,
-    Version,
-    VersionPage,
-    VersionQuery,
+    PersonaVersion,
+    PersonaVersionPage,
+    PersonaVersionQuery,
 )
 from admin.services.personas import Personas
 
@@ -149,18 +149,18 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
     one_version = "/<uuid:persona_id>/versions/<int(min=1,max=2147483647):number>"
 
     @blueprint.get("/<uuid:persona_id>/versions")
-    @validate_querystring(VersionQuery)
-    @validate_response(VersionPage)
+    @validate_querystring(PersonaVersionQuery)
+    @validate_response(PersonaVersionPage)
     @_fails_with(400, 404)
-    async def get_versions(persona_id: UUID, query_args: VersionQuery) -> VersionPage:
+    async def get_versions(persona_id: UUID, query_args: PersonaVersionQuery) -> PersonaVersionPage:
         """List a persona's versions, the newest first. 404 persona_not_found."""
         principal = await access.require("personas:read")
         return await personas.versions(principal, persona_id, query_args)
 
     @blueprint.get(one_version)
-    @validate_response(Version)
+    @validate_response(PersonaVersion)
     @_fails_with(404)
-    async def get_version(persona_id: UUID, number: int) -> Version:
+    async def get_version(persona_id: UUID, number: int) -> PersonaVersion:
         """Show the persona as it was. 404 persona_not_found, persona_version_not_found."""
         principal = await access.require("personas:read")
         return await personas.version(principal, persona_id, number)

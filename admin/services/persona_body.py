@@ -98,7 +98,7 @@ class Silence(Part, frozen=True, kw_only=True):
     end_after_prompts: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
 
 
-class PrivacyRules(Part, frozen=True, kw_only=True):
+class PrivacyPolicy(Part, frozen=True, kw_only=True):
     """What may be written down of a call: its sound, its words and keys, the digits in them."""
 
     keep_audio: bool = True
@@ -134,7 +134,7 @@ class PersonaBody(msgspec.Struct, frozen=True, kw_only=True):
     silence: Silence = Silence()
     keys: dict[Key, Literal["staff"]] = {}
     max_duration_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 3600
-    privacy: PrivacyRules = PrivacyRules()
+    privacy: PrivacyPolicy = PrivacyPolicy()
 
 
 class PersonaInput(PersonaBody, frozen=True, kw_only=True, forbid_unknown_fields=True):

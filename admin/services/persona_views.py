@@ -41,7 +41,7 @@ class PersonaPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
-class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
+class PersonaVersionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a persona. change: what made it; created_by: a user."""
 
     number: int
@@ -50,16 +50,16 @@ class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_by: UUID | None
 
 
-class Version(VersionSummary, frozen=True, kw_only=True):
+class PersonaVersion(PersonaVersionSummary, frozen=True, kw_only=True):
     """A version of a persona, and the persona as it was."""
 
     persona: PersonaBody
 
 
-class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
+class PersonaVersionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Some of a persona's versions, the newest first."""
 
-    items: list[VersionSummary]
+    items: list[PersonaVersionSummary]
     next_cursor: str | None = None
 
 
@@ -74,7 +74,7 @@ class PersonaQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limit: Limit = USUAL_PAGE
 
 
-class VersionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PersonaVersionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which versions are listed: those after the page that gave this cursor."""
 
     cursor: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}$")] | None = None

@@ -20,10 +20,10 @@ from admin.services.persona_views import (
     Persona,
     PersonaPage,
     PersonaQuery,
-    Version,
-    VersionPage,
-    VersionQuery,
-    VersionSummary,
+    PersonaVersion,
+    PersonaVersionPage,
+    PersonaVersionQuery,
+    PersonaVersionSummary,
 )
 from admin.services.principal import Principal
 from admin.store import audit, personas
@@ -185,7 +185,7 @@ class Personas:
         await self._database.write(remove)
         self._on_change(principal.account_id)
 
-    async def versions(self, principal: Principal, persona_id: UUID, query: VersionQuery) -> VersionPage:
+    async def versions(self, principal: Principal, persona_id: UUID, query: PersonaVersionQuery) -> PersonaVersionPage:
         """Some of its versions, the newest first. Raises: NotFoundError."""
 
         def read(connection: Connection) -> Sequence[RowMapping]:
@@ -194,13 +194,13 @@ class Personas:
             return personas.versions(connection, persona_id, below=below, limit=query.limit)
 
         rows = await self._database.read(read)
-        items = [VersionSummary(**row) for row in rows[: query.limit]]
-        return VersionPage(items=items, next_cursor=str(items[-1].number) if len(rows) > query.limit else None)
+        items = [PersonaVersionSummary(**row) for row in rows[: query.limit]]
+        return PersonaVersionPage(items=items, next_cursor=str(items[-1].number) if len(rows) > query.limit else None)
 
-    async def version(self, principal: Principal, persona_id: UUID, number: int) -> Version:
+    async def version(self, principal: Principal, persona_id: UUID, number: int) -> PersonaVersion:
         """One of its versions. Raises: NotFoundError persona_not_found, persona_version_not_found."""
 
-        def read(connection: Connection) -> Version:
+        def read(connection: Connection) -> PersonaVersion:
             _found(connection, principal, persona_id)
             return _version(connection, persona_id, number)
 
@@ -289,11 +289,11 @@ def _persona(row: RowMapping) -> Persona:
     return Persona(**msgspec.structs.asdict(body), **of_the_row)
 
 
-def _version(connection: Connection, persona_id: UUID, number: int) -> Version:
+def _version(connection: Connection, persona_id: UUID, number: int) -> PersonaVersion:
     row = personas.version(connection, persona_id, number)
     if row is None:
         raise NotFoundError("persona_version")
-    return Version(
+    return PersonaVersion(
         number=row["number"],
         change=row["change"],
         created_at=row["created_at"],
