@@ -5,7 +5,7 @@ are not theirs: who may see what is decided by the statement that is paged.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -62,16 +62,19 @@ def _decode(cursor: str) -> _Cursor:
     try:
         if len(cursor) > MAX_CURSOR_CHARACTERS:
             raise InvalidCursorError
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=_Cursor)
+        found = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=_Cursor)
     except ValueError:  # not base64, not JSON, not a cursor
         raise InvalidCursorError from None
+    if "\0" in found.key:  # PostgreSQL cannot hold it, and no row of ours has it
+        raise InvalidCursorError
+    return found
 
 
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise InvalidCursorError
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time at all, or in UTC before or after all that there are
         raise InvalidCursorError from None
-    if moment.tzinfo is None:
-        raise InvalidCursorError
-    return moment
