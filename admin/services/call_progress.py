@@ -1,0 +1,92 @@
+"""What a record changes in its call's row: who speaks with whom, and how far the call is. Pure.
+
+Records come in order, but perhaps late, and perhaps a second time. So they only ever add to what is known, and how far
+a call is follows the rules that Twilio's own callbacks follow (admin.services.call_status). One thing alone is taken
+back: that a call's process has died, when a later record of the call tells that it had not.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from admin.services.call_record import RUNG, Record, Rung
+from admin.services.call_status import CallStatus, Standing, StatusReport, apply
+
+PROCESS_DIED: Final = "process_died"  # a call's end_reason, when nobody is left who could know a better one
+
+Row = Mapping[str, Any]
+
+_STANDING = ("status", "sequence_number", "answered_at", "ended_at", "duration_ms")
+_REVIVED: Final[Row] = {"status": "in_progress", "ended_at": None, "duration_ms": None, "end_reason": ""}
+
+
+def newcomer(record: Record) -> dict[str, Any]:
+    """The row of a call of which this is the first record, before that is applied."""
+    return {"call_sid": record.call_sid, "direction": "inbound", "status": "queued", "created_at": record.at}
+
+
+def applied(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
+    """The call's columns once this record is known, those that it does not touch included.
+
+    Args: call, the row as it is; process_id, of the process that took the record.
+    """
+    known = {**call, **_REVIVED} if _was_thought_dead(call, record) else dict(call)
+    match record.name:
+        case "call.rung":
+            return known | _rung(known, msgspec.convert(record.body, Rung), record.at, process_id)
+        case "call.started":
+            return known | _started(known, record, process_id)
+        case "call.ended":
+            return known | _ended(known, record)
+    return known
+
+
+def aborted(call: Row, last_at: datetime | None) -> dict[str, Any]:
+    """The columns of a call whose process has died. last_at: when its last record was taken, None without any."""
+    ended_at = max(filter(None, (call["created_at"], call["answered_at"], last_at)))
+    return {
+        "status": "aborted",
+        "ended_at": ended_at,
+        "duration_ms": _elapsed_ms(call["answered_at"], ended_at),
+        "end_reason": PROCESS_DIED,
+    }
+
+
+def _was_thought_dead(call: Row, record: Record) -> bool:
+    is_later = call.get("ended_at") is not None and record.at > call["ended_at"]
+    return is_later and call["status"] == "aborted" and call["end_reason"] == PROCESS_DIED and record.name != RUNG
+
+
+def _rung(call: Row, rung: Rung, at: datetime, process_id: UUID) -> dict[str, Any]:
+    told = msgspec.structs.asdict(rung)
+    facts = {name: told[name] for name in told if told[name] not in (None, "")}
+    status: CallStatus = "ringing" if rung.direction == "inbound" else "queued"
+    carrier = call.get("process_id") or process_id
+    return facts | {"process_id": carrier} | _standing(call, StatusReport(at=at, status=status))
+
+
+def _started(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
+    # Only what the stream's token claims: without one it says inbound, whatever the call is.
+    direction = "outbound" if record.body.get("direction") == "outbound" else call["direction"]
+    facts = {"stream_sid": record.body["stream_sid"], "process_id": process_id, "direction": direction}
+    return facts | _standing(call, StatusReport(at=record.at, status="in_progress"))
+
+
+def _ended(call: Row, record: Record) -> dict[str, Any]:
+    body = record.body
+    report = StatusReport(at=record.at, status="completed", duration_ms=body["duration_ms"])
+    reasons = {"end_reason": body["reason"], "outcome": body.get("outcome", "")}
+    return reasons | _standing(call, report)
+
+
+def _standing(call: Row, report: StatusReport) -> dict[str, Any]:
+    before = Standing(**{name: call[name] for name in _STANDING if call.get(name) is not None})
+    after = apply(before, report)
+    return {name: getattr(after, name) for name in _STANDING}
+
+
+def _elapsed_ms(since: datetime | None, until: datetime) -> int | None:
+    return None if since is None else max(0, round((until - since).total_seconds() * 1000))

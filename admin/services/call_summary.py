@@ -1,0 +1,84 @@
+"""What a call was like, in a few numbers: made of its records when it is over. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from admin.services.call_record import ENDED
+from admin.services.prices import Tokens, Transcription, cost_usd_millionths
+from proto.timing import percentiles
+
+ANSWER_BEGAN: Final = "turn.answer_began"
+ANSWER_SOUNDED: Final = "turn.answer_sounded"
+BARGED_IN: Final = "turn.barged_in"
+RESPONSE_ENDED: Final = "response.ended"
+TOLD_BY: Final = (ENDED, ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN, RESPONSE_ENDED)  # the records that it is made of
+
+Body = Mapping[str, Any]
+_MEASURED = (("model_ms", ANSWER_BEGAN), ("relay_ms", ANSWER_BEGAN), ("playout_ms", ANSWER_SOUNDED))
+_SUMMED = ("total_tokens", "transcription_tokens", "transcription_s")
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """Which models were used, as their prices are listed. transcription: None where it was off."""
+
+    realtime: str
+    transcription: str | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of the same names. latency: of each part its p50, p95 and max, in ms; None where nothing was said."""
+
+    barge_ins: int
+    latency: dict[str, dict[str, float]] | None
+    usage: dict[str, Any]
+    cost_usd_millionths: int | None
+
+
+def summary_of(records: Iterable[tuple[str, Body]], models: Models) -> Summary:
+    """The summary. records: names and bodies of those in TOLD_BY, all of the call's, in any order."""
+    by_name: dict[str, list[Body]] = {name: [] for name in TOLD_BY}
+    for name, body in records:
+        by_name[name].append(body)
+    ends = by_name[ENDED]  # one for each stream that the call had; none, if its process died
+    usage = _usage(ends, by_name[RESPONSE_ENDED])
+    return Summary(
+        barge_ins=sum(each["barge_ins"] for each in ends) if ends else len(by_name[BARGED_IN]),
+        latency=_latency(by_name),
+        usage={"model": models.realtime, "transcription_model": models.transcription, **usage},
+        cost_usd_millionths=_cost(ends, models),
+    )
+
+
+def _latency(by_name: Mapping[str, Sequence[Body]]) -> dict[str, dict[str, float]] | None:
+    measured = {part: [float(each[part]) for each in by_name[name]] for part, name in _MEASURED}
+    return {part: _spread(values) for part, values in measured.items() if values} or None
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    spread = percentiles(np.array(values, np.float64))
+    return {name: round(getattr(spread, name), 3) for name in ("p50", "p95", "max")}
+
+
+def _usage(ends: Sequence[Body], responses: Sequence[Body]) -> dict[str, Any]:
+    if not ends:
+        return {"total_tokens": sum(each["total_tokens"] for each in responses)}
+    return {name: sum(each.get(name, 0) for each in ends) for name in _SUMMED}
+
+
+def _cost(ends: Sequence[Body], models: Models) -> int | None:
+    costs = [_cost_of(each, models) for each in ends]
+    known = [each for each in costs if each is not None]
+    return sum(known) if known and len(known) == len(costs) else None
+
+
+def _cost_of(end: Body, models: Models) -> int | None:
+    transcription = Transcription(
+        model=models.transcription,
+        audio_s=end.get("transcription_s", 0.0),
+        tokens=end.get("transcription_tokens", 0),
+    )
+    tokens = Tokens() if end["total_tokens"] == 0 else None  # what kinds of tokens they were is not told
+    return cost_usd_millionths(models.realtime, tokens, transcription)

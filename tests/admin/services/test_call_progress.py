@@ -1,0 +1,82 @@
+"""How far a call is, whatever its records' order: late, twice, or after everybody thought its process dead."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from admin.services.call_progress import PROCESS_DIED, aborted, applied, newcomer
+from admin.services.call_record import Record
+from admin.store.column_types import new_id
+from tests.admin.services import records as made
+
+OURS, THEIRS = new_id(), new_id()
+
+
+def told(records: list[Record], process_id: UUID = OURS, call: dict[str, Any] | None = None) -> dict[str, Any]:
+    call = call or newcomer(records[0])
+    for record in records:
+        call = applied(call, record, process_id)
+    return call
+
+
+def test_a_call_that_comes_in_rings_is_carried_and_ends() -> None:
+    ringing = told(made.records(made.RUNG))
+    assert (ringing["status"], ringing["caller"], ringing["process_id"]) == ("ringing", "+15551230001", OURS)
+    carried = told(made.records(made.STARTED, began_s=5), THEIRS, ringing)
+    assert (carried["status"], carried["answered_at"]) == ("in_progress", made.after(5))
+    assert (carried["stream_sid"], carried["process_id"]) == ("MZ1", THEIRS)
+    over = told(made.records(made.ended(outcome="staff"), began_s=65), THEIRS, carried)
+    assert (over["status"], over["ended_at"], over["duration_ms"]) == ("completed", made.after(65), 60_000)
+    assert (over["end_reason"], over["outcome"]) == ("caller_hung_up", "staff")
+
+
+def test_a_call_that_is_placed_is_queued_for_whom_it_was_placed() -> None:
+    account, user, persona = new_id(), new_id(), new_id()
+    rung = msgspec.structs.replace(
+        made.RUNG, direction="outbound", account_id=account, created_by=user, persona_id=persona, persona_version=3,
+        variables={"order": 42},
+    )  # fmt: skip
+    call = told(made.records(rung))
+    assert (call["status"], call["direction"]) == ("queued", "outbound")
+    assert (call["account_id"], call["created_by"]) == (account, user)
+    assert (call["persona_id"], call["persona_version"], call["variables"]) == (persona, 3, {"order": 42})
+
+
+def test_a_call_without_a_webhook_has_a_row_all_the_same() -> None:
+    call = told(made.records(made.STARTED, made.ended()))
+    assert (call["direction"], call["status"], call["created_at"]) == ("inbound", "completed", made.AT)
+
+
+def test_records_that_come_again_or_late_take_nothing_back() -> None:
+    records = made.records(made.RUNG, made.STARTED, made.ended())
+    over = told(records)
+    assert told(records, OURS, over) == over
+    assert told(records[:2], OURS, over) == over
+    assert told([*records[1:], records[0]]) == {**over, "created_at": made.after(1)}
+
+
+def test_a_call_whose_process_died_ends_with_its_last_record() -> None:
+    call = told(made.records(made.RUNG, made.STARTED))
+    assert aborted(call, made.after(30)) == {
+        "status": "aborted",
+        "ended_at": made.after(30),
+        "duration_ms": 29_000,
+        "end_reason": PROCESS_DIED,
+    }
+    ringing = told(made.records(made.RUNG))
+    assert aborted({**ringing, "answered_at": None}, None)["ended_at"] == made.AT
+
+
+@pytest.mark.parametrize("last", [made.HELLO, made.ended()])
+def test_a_call_that_was_thought_dead_and_is_not_goes_on(last: Any) -> None:
+    call = told(made.records(made.RUNG, made.STARTED, made.HELLO))
+    buried = {**call, **aborted(call, made.after(2))}
+    assert told(made.records(made.HELLO, began_s=2), OURS, buried) == buried  # known already
+    woken = told(made.records(last, began_s=40), OURS, buried)
+    if last == made.HELLO:
+        assert (woken["status"], woken["ended_at"], woken["end_reason"]) == ("in_progress", None, "")
+    else:
+        assert (woken["status"], woken["ended_at"]) == ("completed", made.after(40))
+        assert (woken["end_reason"], woken["duration_ms"]) == ("caller_hung_up", 60_000)

@@ -1,0 +1,45 @@
+"""What a call was like, in numbers."""
+
+from admin.services.call_summary import TOLD_BY, Summary, summary_of
+from relay import LogEvent
+from relay.log import ResponseEnded
+from tests.admin.services import records as made
+
+
+def of(*told: LogEvent) -> Summary:
+    return summary_of([(each.name, each.body) for each in made.records(*told) if each.name in TOLD_BY], made.MODELS)
+
+
+def test_each_part_of_the_latency_is_told_apart() -> None:
+    answers = [*made.answer(300, 1, 40), *made.answer(500, 2, 60), *made.answer(400, 3, 50)]
+    assert of(made.STARTED, *answers).latency == {
+        "model_ms": {"p50": 400, "p95": 490, "max": 500},
+        "relay_ms": {"p50": 2, "p95": 2.9, "max": 3},
+        "playout_ms": {"p50": 50, "p95": 59, "max": 60},
+    }
+
+
+def test_an_answer_that_nobody_heard_begin_has_no_playout() -> None:
+    assert list(of(made.answer(300, 1, 40)[0]).latency or {}) == ["model_ms", "relay_ms"]
+
+
+def test_a_call_without_answers_has_no_latency() -> None:
+    assert of(made.STARTED, made.ended()).latency is None
+
+
+def test_a_call_is_what_all_its_streams_were_together() -> None:
+    streams = (made.ended(barge_ins=1, transcription_s=2.0), made.ended(barge_ins=2, transcription_s=4.0))
+    summary = of(*streams)
+    assert (summary.barge_ins, summary.usage["transcription_s"]) == (3, 6.0)
+    assert summary.cost_usd_millionths == 2 * round(2 / 60 * 17_000 * 1.5)
+
+
+def test_what_a_call_cost_is_unknown_when_tokens_have_no_kind() -> None:
+    assert of(made.ended(total_tokens=100)).cost_usd_millionths is None
+
+
+def test_a_call_without_an_end_is_counted_from_what_there_is() -> None:
+    responses = [ResponseEnded(response_id=f"r{n}", status="completed", total_tokens=100) for n in range(2)]
+    summary = of(made.STARTED, made.barged_in(), *responses)
+    assert (summary.barge_ins, summary.usage["total_tokens"], summary.cost_usd_millionths) == (1, 200, None)
+    assert summary.usage["model"] == "gpt-realtime-2.1"
