@@ -1,0 +1,92 @@
+"""Writing records into the database: one transaction for many calls, and harmless to do again.
+
+A call's row is locked while its events are numbered, so that each call's are 1, 2, 3… whoever writes them. Words stand
+in the transcript alone, under the number of the event that told of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection
+
+from admin.services.call_progress import applied, newcomer
+from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, RUNG, Record
+from admin.services.call_summary import TOLD_BY, Models, summary_of
+from admin.store import call_events, calls, users
+
+_WORDS: Final = "words"
+_SPEAKERS: Final = {CALLER_TRANSCRIBED: "caller", AGENT_HEARD: "agent"}
+_DECIDE_OWNER: Final = (RUNG, ENDED)  # until then, a process that knows more may not have written yet
+
+
+def write_records(connection: Connection, records: Sequence[Record], process_id: UUID, models: Models) -> None:
+    """Write what these records tell. Args: records, each call's in order; process_id, that took them."""
+    by_sid: dict[str, list[Record]] = {}
+    for record in records:
+        by_sid.setdefault(record.call_sid, []).append(record)
+    calls.ensure(connection, [newcomer(told[0]) for told in by_sid.values()])
+    rows = calls.locked(connection, by_sid)
+    _add_events(connection, records, {call_sid: row["id"] for call_sid, row in rows.items()})
+    for call_sid, row in rows.items():
+        changes = _changes(connection, dict(row), by_sid[call_sid], process_id, models)
+        calls.change(connection, row["id"], changes)
+
+
+def summarise(connection: Connection, call_id: UUID, models: Models) -> dict[str, Any]:
+    """The columns that say what a call was like."""
+    told = call_events.of_call(connection, call_id, TOLD_BY)
+    return msgspec.structs.asdict(summary_of([(row["name"], row["body"]) for row in told], models))
+
+
+def _changes(
+    connection: Connection, row: dict[str, Any], records: Sequence[Record], process_id: UUID, models: Models
+) -> dict[str, Any]:
+    call = dict(row)
+    for record in records:
+        call = applied(call, record, process_id)
+    names = {record.name for record in records}
+    if call["account_id"] is None and not names.isdisjoint(_DECIDE_OWNER):
+        call["account_id"] = users.first_account(connection)
+    if ENDED in names:
+        call |= summarise(connection, row["id"], models)
+    return {name: value for name, value in call.items() if value != row[name]}
+
+
+def _add_events(connection: Connection, records: Sequence[Record], call_ids: Mapping[str, UUID]) -> None:
+    written = call_events.known(connection, [record.id for record in records])
+    numbers = call_events.last_numbers(connection, list(call_ids.values()))
+    events: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for record in records:
+        if record.name == RUNG or record.id in written:
+            continue
+        call_id = call_ids[record.call_sid]
+        numbers[call_id] = numbers.get(call_id, 0) + 1
+        place = {"id": record.id, "call_id": call_id, "number": numbers[call_id], "at": record.at}
+        events.append({**place, "name": record.name, "body": _without_turn(record)})
+        if (turn := _turn(record)) is not None:
+            turns.append({**place, **turn})
+    call_events.add(connection, events, turns)
+
+
+def _without_turn(record: Record) -> dict[str, Any]:
+    if record.name not in _SPEAKERS:
+        return record.body
+    return {name: value for name, value in record.body.items() if name != _WORDS}
+
+
+def _turn(record: Record) -> dict[str, Any] | None:
+    """The transcript's row; None for what is no turn, or whose words nobody wrote down or may keep."""
+    body, speaker = record.body, _SPEAKERS.get(record.name)
+    if speaker is None or body.get(_WORDS) is None:
+        return None
+    return {
+        "speaker": speaker,
+        "item_id": body["item_id"],
+        "words": body[_WORDS],
+        "heard_ms": body.get("heard_ms"),
+        "generated_ms": body.get("generated_ms"),
+        "was_cut": body.get("was_cut", False),
+    }
