@@ -1,0 +1,44 @@
+"""A process that writes the records of 20 calls until it is killed: for the tests of what is lost then.
+
+Run: python -m tests.admin.services.dying_writer URL FOLDER. When all of the first records are kept it offers more, and
+says that it may be killed.
+"""
+
+import sys
+from pathlib import Path
+
+import trio
+
+from admin.services.call_records import CallRecords
+from admin.services.spool import Spool
+from admin.store.column_types import new_id
+from admin.store.database import Database
+from relay.log import KeyPressed
+from tautline.store import wall_time
+from tests.admin.services import records as made
+
+CALL_SIDS = [f"CA{number:02}" for number in range(20)]
+KEPT_EVENTS = 3  # of each call
+
+
+async def main(url: str, folder: str) -> None:
+    """Offer, wait, offer, and wait to be killed."""
+    owner = new_id()
+    records = CallRecords(
+        Database(url), wall_time, process_id=owner, spool=Spool(Path(folder), owner), models=made.MODELS
+    )
+    async with records.writing():
+        for call_sid in CALL_SIDS:
+            for event in (made.STARTED, made.HELLO, made.ANSWER):
+                records.offer(call_sid, event)
+        while records.written + records.spooled < len(CALL_SIDS) * KEPT_EVENTS:
+            await trio.sleep(0.01)
+        for call_sid in CALL_SIDS:
+            records.offer(call_sid, KeyPressed(digit="1"))
+        sys.stdout.write("go on\n")
+        sys.stdout.flush()
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    trio.run(main, *sys.argv[1:])
