@@ -71,8 +71,9 @@ def _rung(call: Row, rung: Rung, at: datetime, process_id: UUID) -> dict[str, An
 def _started(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
     # Only what the stream's token claims: without one it says inbound, whatever the call is.
     direction = "outbound" if record.body.get("direction") == "outbound" else call["direction"]
+    parties = {name: call.get(name) or record.body.get(name, "") for name in ("caller", "called")}
     facts = {"stream_sid": record.body["stream_sid"], "process_id": process_id, "direction": direction}
-    return facts | _standing(call, StatusReport(at=record.at, status="in_progress"))
+    return facts | parties | _standing(call, StatusReport(at=record.at, status="in_progress"))
 
 
 def _ended(call: Row, record: Record) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What tests of call records are made of: events as the relay offers them, and times."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from admin.services.call_record import Offered, Record, Rung, record_of
 from admin.services.call_summary import Models
@@ -32,6 +33,11 @@ def answer(model_ms: float, relay_ms: float, playout_ms: float) -> list[LogEvent
 def barged_in() -> BargedIn:
     """The caller spoke over the agent."""
     return BargedIn(item_id="item_2", heard_ms=900, unheard_ms=600, truncate_error_bound_ms=20)
+
+
+def files(folder: Path, pattern: str = "*") -> list[Path]:
+    """What is in it."""
+    return sorted(folder.glob(pattern))
 
 
 def after(seconds: float) -> datetime:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -9,17 +10,26 @@ import pytest
 import trio
 from sqlalchemy import Connection, Table, select
 
-from admin.services.call_record import Record
+from admin.services.call_record import Record, Rung
 from admin.services.call_writing import write_records
 from admin.store import calls, users
 from admin.store.column_types import new_id
 from admin.store.database import Database
 from admin.store.schema import call_events, transcript_turns
+from relay import LogEvent
 from relay.log import AgentHeard, CallerTranscribed, KeyPressed
 from tests.admin.services import records as made
 
 OURS = new_id()
-WHOLE_CALL = (made.RUNG, made.STARTED, made.HELLO, *made.answer(300, 1, 40), made.ANSWER, made.barged_in(), made.ended())
+WHOLE_CALL: tuple[LogEvent | Rung, ...] = (
+    made.RUNG,
+    made.STARTED,
+    made.HELLO,
+    *made.answer(300, 1, 40),
+    made.ANSWER,
+    made.barged_in(),
+    made.ended(),
+)
 
 
 async def write(database: Database, records: Sequence[Record]) -> None:
@@ -62,7 +72,12 @@ async def test_a_call_is_there_with_all_that_happened(database: Database) -> Non
 async def test_the_transcript_says_who_said_what_and_how_much_of_it_was_heard(database: Database) -> None:
     await write(database, made.records(*WHOLE_CALL))
     caller, agent = await rows(database, transcript_turns)
-    assert (caller["number"], caller["speaker"], caller["words"], caller["item_id"]) == (2, "caller", "Hello.", "item_1")
+    assert (caller["number"], caller["speaker"], caller["words"], caller["item_id"]) == (
+        2,
+        "caller",
+        "Hello.",
+        "item_1",
+    )
     assert (caller["heard_ms"], caller["was_cut"]) == (None, False)
     assert (agent["number"], agent["speaker"], agent["words"]) == (5, "agent", "Good evening")
     assert (agent["heard_ms"], agent["generated_ms"], agent["was_cut"]) == (900, 1500, True)
@@ -91,7 +106,7 @@ async def test_writing_the_same_records_again_changes_nothing(database: Database
 async def test_two_processes_may_tell_of_one_call_at_once(database: Database) -> None:
     pieces = [made.records(made.STARTED, *[KeyPressed(digit=str(n))] * 5, call_sid=f"CA{n % 3}") for n in range(12)]
     async with trio.open_nursery() as nursery:
-        for first, second in zip(pieces[:-1], pieces[1:], strict=True):
+        for first, second in pairwise(pieces):
             nursery.start_soon(write, database, [*second, *first])
     numbers: dict[Any, list[int]] = {}
     for event in await rows(database, call_events):

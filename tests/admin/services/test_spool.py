@@ -60,13 +60,13 @@ async def test_it_is_for_its_owners_eyes_only_and_leaves_nothing(tmp_path: Path)
         assert stat.S_IMODE(own.stat().st_mode) == 0o700
         assert {stat.S_IMODE(each.stat().st_mode) for each in own.iterdir()} == {0o600}
         await drained(spool)
-    assert list(folder.iterdir()) == []
+    assert made.files(folder) == []
 
 
 async def test_a_process_that_ends_before_it_has_kept_anything_leaves_no_trace(tmp_path: Path) -> None:
     async with open_spool(tmp_path / "spool") as spool:
         assert await drained(spool) == []
-    assert list(tmp_path.iterdir()) == []
+    assert made.files(tmp_path) == []
     assert abandoned(tmp_path / "spool") == []
 
 
@@ -84,13 +84,13 @@ async def test_what_a_process_leaves_is_there_for_one_other(tmp_path: Path) -> N
     left.done(left.segments[0])
     left.close()
     assert abandoned(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert made.files(tmp_path) == []
 
 
 async def test_half_a_line_of_a_process_that_died_costs_only_itself(tmp_path: Path) -> None:
     async with open_spool(tmp_path) as spool:
         await spool.keep(lines("1", "2"), durable=False)
-    [segment] = tmp_path.glob("*/*.jsonl")
+    [segment] = made.files(tmp_path, "*/*.jsonl")
     segment.write_bytes(segment.read_bytes()[:-20])
     with capture_logs() as logs:
         left = abandoned(tmp_path)
@@ -161,7 +161,7 @@ async def test_a_segment_that_somebody_deleted_stops_nothing(tmp_path: Path) -> 
 async def test_the_spool_is_the_same_after_a_disk_has_failed_within_a_line(tmp_path: Path) -> None:
     async with open_spool(tmp_path) as spool:
         await spool.keep(lines("1"), durable=False)
-        [segment] = tmp_path.glob("*/*.jsonl")
+        [segment] = made.files(tmp_path, "*/*.jsonl")
         segment.write_bytes(segment.read_bytes() + b'{"id":')
         segment.chmod(0o400)
         await spool.oldest()
