@@ -7,6 +7,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 import structlog
@@ -14,9 +15,13 @@ import trio
 
 from admin.api import Api, open_api
 from admin.app import Services, create_app
-from admin.services import about
+from admin.services import about, spool
+from admin.services.call_records import CallRecords
+from admin.services.call_summary import Models
 from admin.services.outcomes import Endings, Outcomes
 from admin.services.personas import PersonaRules
+from admin.services.processes import Processes, this_process
+from admin.services.retention import Retention
 from admin.services.signature import TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
@@ -121,6 +126,10 @@ class Server:
         self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
+        self._process = this_process()
+        self.records = None if database is None else self._call_records(database)
+        if self.records is not None:
+            call_log = _Tee(call_log, self.records)
         self.switchboard = Switchboard(
             lambda _version: self._persona.current(),
             connect=self._spares.open_line,
@@ -148,6 +157,7 @@ class Server:
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
+            _writing(self.records),
             open_web_app(create_app(services)) as serve_web,
             self._spares.filling(),
             trio.open_nursery() as nursery,
@@ -156,6 +166,7 @@ class Server:
             nursery.start_soon(self._measure_lag)
             if self._database is not None:
                 await nursery.start(partial(prepare, self._database, migrates=self._settings.migrates))
+                self._keep_order(nursery, self._database)
             if self._shared_totals is not None:
                 nursery.start_soon(self._share_totals, self._shared_totals)
             if self._settings.renders_phrases:
@@ -178,6 +189,25 @@ class Server:
         self.switchboard.end_all()
         await self.switchboard.drain()
         _logger.info("server.stopped")
+
+    def _call_records(self, database: Database) -> CallRecords:
+        process_id = self._process.id
+        waiting = spool.Spool(self._settings.data_dir / spool.FOLDER, process_id)
+        return CallRecords(database, wall_time, process_id=process_id, spool=waiting, models=self._models())
+
+    def _keep_order(self, nursery: trio.Nursery, database: Database) -> None:
+        """Start what looks after the calls in the database, beside those that are carried now."""
+        assert self.records is not None  # noqa: S101 - for the type checker: there is a database
+        processes = Processes(database, wall_time, own=self._process, models=self._models(), adopt=self.records.adopt)
+        nursery.start_soon(processes.run)
+        if self._settings.retention_days is not None:
+            days = self._settings.retention_days
+            nursery.start_soon(Retention(database, wall_time, days=days, process_id=self._process.id).run)
+
+    def _models(self) -> Models:
+        """What calls are charged for; the simulator has no price."""
+        model = SIMULATOR if self._settings.uses_simulator else self._settings.openai_realtime_model
+        return Models(realtime=model, transcription=self._settings.persona().transcription_model)
 
     async def _open_listeners(self) -> list[trio.SocketListener]:
         host, port = self._settings.host, self._settings.port
@@ -274,6 +304,10 @@ async def _open_simulator(nursery: trio.Nursery) -> str:
 
 def _api(database: Database, settings: Settings) -> Api:
     return open_api(database, wall_time, persona_rules=PersonaRules(max_personas=settings.max_personas))
+
+
+def _writing(records: CallRecords | None) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if records is None else records.writing()
 
 
 def _signature(settings: Settings) -> TwilioSignature | None:

@@ -48,6 +48,7 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
     database_migrate: Switch | None = None
     data_dir: Path = Path("data")
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_dir: Path | None = None
     capture_dir: Path | None = None
@@ -209,6 +210,12 @@ DOCUMENTED: tuple[Documented, ...] = (
         meaning="Whether the start brings the database to the schema of this version; unset, only the embedded one.",
         must_be="off or on",
         example="on",
+    ),
+    Documented(
+        variable="RETENTION_DAYS",
+        meaning="How long calls are kept with their transcripts, before they are deleted; unset, for ever.",
+        must_be="a whole number of days from 1 to 36500",
+        example="90",
     ),
     Documented(
         variable="REDIS_URL",
