@@ -48,6 +48,6 @@ class AuditTrail:
                 connection, principal.account_id, cursor=cursor, limit=limit, action=action, subject=subject
             )
         )
-        entries = [msgspec.convert(dict(row), AuditEntry) for row in rows[:limit]]
+        entries = [AuditEntry(**{name: row[name] for name in AuditEntry.__struct_fields__}) for row in rows[:limit]]
         last = entries[-1] if len(rows) > limit else None
         return AuditPage(items=entries, next_cursor=cursor_of(last.at, last.id) if last else None)
