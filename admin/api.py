@@ -9,19 +9,31 @@ from quart import Blueprint
 
 from admin.routes.access import Access
 from admin.routes.audit import audit_blueprint
+from admin.routes.keys import keys_blueprint
 from admin.routes.me import me_blueprint
+from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
+from admin.routes.session import session_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
+from admin.services.logins import LogIns
+from admin.services.passwords import Passwords
+from admin.services.people import People, PeopleRules
 from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
+from admin.services.sessions import Sessions
 from admin.store.database import Database
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True):
-    """The services behind the routes. access: lets requests in."""
+    """The services behind the routes. access: lets requests in; secure_cookies: see PeopleRules."""
 
     access: Access
     audit_trail: AuditTrail
+    sessions: Sessions
+    logins: LogIns
+    people: People
+    keys: ApiKeys
+    secure_cookies: bool
     personas: Personas
 
 
@@ -29,16 +41,26 @@ def open_api(
     database: Database,
     now: Callable[[], datetime],
     *,
+    people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
     on_persona_change: Callable[[UUID], None] = nobody_listens,
 ) -> Api:
     """The services over this database.
 
-    Args: now, wall time, in UTC; on_persona_change, told the account whose personas are not what they were.
+    Args: now, wall time, in UTC; people, how they are let in; on_persona_change, told the account whose personas are
+    not what they were.
     """
+    rules = people or PeopleRules()
+    keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
+    passwords = Passwords(rules.password_cost)
     return Api(
-        access=Access(by_key=ApiKeys(database, now).principal),
+        access=Access(by_key=keys.principal, by_session=sessions.principal),
         audit_trail=AuditTrail(database),
+        sessions=sessions,
+        logins=LogIns(database, now, passwords, sessions, rules.logins),
+        people=People(database, now, passwords),
+        keys=keys,
+        secure_cookies=rules.secure_cookies,
         personas=Personas(database, now, persona_rules, on_persona_change),
     )
 
@@ -48,6 +70,9 @@ def blueprints(api: Api) -> list[Blueprint]:
     return [
         me_blueprint(api.access),
         audit_blueprint(api.access, api.audit_trail),
+        session_blueprint(api.access, api.sessions, api.logins, secure_cookies=api.secure_cookies),
+        people_blueprint(api.access, api.people),
+        keys_blueprint(api.access, api.keys),
         personas_blueprint(api.access, api.personas),
         personas_alias(api.access, api.personas),
     ]

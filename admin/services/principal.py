@@ -26,7 +26,7 @@ SCOPES: Final[dict[Role, frozenset[Scope]]] = {
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. account_id: whose things they may see; key_id: of the API key, if there is one."""
+    """Who asks. account_id: whose things they may see; key_id, session_id: of what they came with, if it is one."""
 
     user_id: UUID
     account_id: UUID
@@ -34,6 +34,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[Scope]
     via: Via
     key_id: UUID | None = None
+    session_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether they are allowed to."""

@@ -1,13 +1,16 @@
-"""The table of users: read and written, no rules. Their passwords and how they are let in: admin.services.people."""
+"""The table of users: read and written, no rules. How they are let in: admin.services.logins and .supabase."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from admin.services.principal import Role
 from admin.store.column_types import new_id
+from admin.store.paging import after
 from admin.store.schema import users
 
 
@@ -39,11 +42,81 @@ def add(
     return user_id
 
 
-def by_id(connection: Connection, user_id: UUID) -> RowMapping | None:
-    """The user, also one who was disabled."""
-    return connection.execute(select(users).where(users.c.id == user_id)).mappings().one_or_none()
+def by_id(connection: Connection, user_id: UUID, *, locks: bool = False) -> RowMapping | None:
+    """The user, also one who was disabled. locks: nobody else changes them before this transaction ends."""
+    found = select(users).where(users.c.id == user_id)
+    return connection.execute(found.with_for_update() if locks else found).mappings().one_or_none()
+
+
+def by_email(connection: Connection, email: str, *, locks: bool = False) -> RowMapping | None:
+    """The user with this email, as `normal_email` writes it."""
+    found = select(users).where(users.c.email == email)
+    return connection.execute(found.with_for_update() if locks else found).mappings().one_or_none()
+
+
+def by_supabase_id(connection: Connection, supabase_id: str) -> RowMapping | None:
+    """The user whom Supabase knows by this id."""
+    return connection.execute(select(users).where(users.c.supabase_id == supabase_id)).mappings().one_or_none()
+
+
+def page(connection: Connection, account_id: UUID, *, cursor: str | None, limit: int) -> Sequence[RowMapping]:
+    """The account's users, the first one first, and one more than `limit` if there is one."""
+    found = select(users).where(users.c.account_id == account_id)
+    paged = after(found, cursor, by=users.c.created_at, row_id=users.c.id, limit=limit)
+    return connection.execute(paged).mappings().all()
+
+
+def all_of_them(connection: Connection) -> Sequence[RowMapping]:
+    """Everybody's, by account, for the command line."""
+    return connection.execute(select(users).order_by(users.c.account_id, users.c.created_at)).mappings().all()
+
+
+def is_anybody_there(connection: Connection) -> bool:
+    """Whether there is a user at all."""
+    return connection.execute(select(exists().select_from(users))).scalar_one()
+
+
+def enabled_owners(connection: Connection, account_id: UUID) -> set[UUID]:
+    """The account's, locked: of two who let each other go at once, the second waits and sees what the first did."""
+    found = (
+        select(users.c.id)
+        .where(users.c.account_id == account_id, users.c.role == "owner", users.c.disabled_at.is_(None))
+        .order_by(users.c.id)
+        .with_for_update()
+    )
+    return set(connection.execute(found).scalars())
+
+
+def change(connection: Connection, user_id: UUID, **values: Any) -> None:
+    """Set these columns. Raises: sqlalchemy's IntegrityError for somebody else's email."""
+    connection.execute(update(users).where(users.c.id == user_id).values(**values))
+
+
+def count_attempt(connection: Connection, user_id: UUID, failures: int, locked_until: datetime | None) -> None:
+    """They have failed to come in so many times, this attempt included, until it has succeeded."""
+    change(connection, user_id, failed_logins=failures, locked_until=locked_until)
+
+
+def note_login(connection: Connection, user_id: UUID, *, at: datetime, password_hash: str) -> None:
+    """They have come in."""
+    change(connection, user_id, failed_logins=0, locked_until=None, last_login_at=at, password_hash=password_hash)
+
+
+def set_password(connection: Connection, user_id: UUID, password_hash: str) -> None:
+    """They have another password, and failures with the old one are forgotten."""
+    change(connection, user_id, failed_logins=0, locked_until=None, password_hash=password_hash)
+
+
+def remove(connection: Connection, user_id: UUID) -> None:
+    """Delete them, with their sessions, keys and invitation."""
+    connection.execute(delete(users).where(users.c.id == user_id))
 
 
 def first_account(connection: Connection) -> UUID | None:
     """The account that owns what nobody else does, such as a call to a number that is in no account."""
     return connection.execute(select(users.c.account_id).order_by(users.c.created_at, users.c.id).limit(1)).scalar()
+
+
+def normal_email(email: str) -> str:
+    """An email as it is kept and looked up."""
+    return email.strip().lower()

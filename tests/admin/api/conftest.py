@@ -12,10 +12,14 @@ from sqlalchemy import Connection
 
 from admin.api import open_api
 from admin.services.api_keys import make_key
+from admin.services.passwords import PasswordCost
+from admin.services.people import PeopleRules
 from admin.services.principal import SCOPES, Role, Scope
 from admin.store import api_keys, users
 from admin.store.database import Database
 from tests.admin.conftest import MakeClient
+
+CHEAP = PasswordCost(memory_kib=8, rounds=1)  # a real one takes longer than a test
 
 
 class WallClock:
@@ -75,7 +79,7 @@ def wall() -> WallClock:
 @pytest.fixture
 def client(make_client: MakeClient, database: Database, wall: WallClock) -> Client:
     """Somebody without credentials."""
-    return make_client(api=open_api(database, wall))
+    return make_client(api=open_api(database, wall, people=PeopleRules(password_cost=CHEAP)))
 
 
 @pytest.fixture
