@@ -14,6 +14,7 @@ from admin.routes.me import me_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
 from admin.routes.session import session_blueprint
+from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
 from admin.services.logins import LogIns
@@ -21,6 +22,7 @@ from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
 from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
 from admin.services.sessions import Sessions
+from admin.services.setup import Setup
 from admin.store.database import Database
 
 
@@ -33,6 +35,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     logins: LogIns
     people: People
     keys: ApiKeys
+    setup: Setup
     secure_cookies: bool
     personas: Personas
 
@@ -60,6 +63,7 @@ def open_api(
         logins=LogIns(database, now, passwords, sessions, rules.logins),
         people=People(database, now, passwords),
         keys=keys,
+        setup=Setup(database, now, passwords),
         secure_cookies=rules.secure_cookies,
         personas=Personas(database, now, persona_rules, on_persona_change),
     )
@@ -75,4 +79,5 @@ def blueprints(api: Api) -> list[Blueprint]:
         keys_blueprint(api.access, api.keys),
         personas_blueprint(api.access, api.personas),
         personas_alias(api.access, api.personas),
+        setup_blueprint(api.setup),
     ]

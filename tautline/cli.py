@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from admin.services import about
-from tautline import logs, shared
+from tautline import logs, shared, user
 from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ conformance = typer.Typer(name="conformance", help="Judge any server by what it 
 app.add_typer(conformance)
 bench = typer.Typer(name="bench", help="Put any server under load.", no_args_is_help=True)
 app.add_typer(bench)
+app.add_typer(user.app)
 
 EnvFile = Annotated[
     Path | None,

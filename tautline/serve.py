@@ -7,21 +7,15 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 
 import structlog
 import trio
 
-from admin.api import Api, open_api
 from admin.app import Services, create_app
-from admin.services import about, spool
-from admin.services.call_records import CallRecords
-from admin.services.call_summary import Models
+from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
-from admin.services.personas import PersonaRules
-from admin.services.processes import Processes, this_process
-from admin.services.retention import Retention
 from admin.services.signature import TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
@@ -47,12 +41,13 @@ from relay import (
     issue_stream_token,
     open_upstream,
 )
+from tautline.back_office import BackOffice
 from tautline.captures import CaptureFolder
 from tautline.phrases import FOLDER, Phrases, SpokenPersona
 from tautline.ports import open_shared_listeners
 from tautline.settings import SIMULATOR, Settings
 from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
-from tautline.store import open_database, prepare, wall_time
+from tautline.store import open_database
 from tautline.web import open_web_app
 
 DRAIN_WITHIN_S = 25.0  # container platforms commonly kill after 30
@@ -100,7 +95,8 @@ class Server:
         database: Database | None = None,
         worker: Worker | None = None,
     ) -> None:
-        self._settings, self._database, self._worker = settings, database, worker
+        self._settings, self._worker = settings, worker
+        is_first = worker is None or worker.number == 1
         self._is_draining = False
         self._shared_totals = None if worker is None else SharedTotals(worker)
         self.totals = Totals() if self._shared_totals is None else self._shared_totals.own
@@ -117,7 +113,7 @@ class Server:
             Phrases(settings.data_dir / FOLDER),
             service=upstream.url,
             connect=partial(open_upstream, upstream, self._pump, tls),  # the spares are for callers, who wait
-            renders=worker is None or worker.number == 1,
+            renders=is_first,
         )
         self._captures = CaptureFolder(
             settings.capture_dir, version=about.version(), keeps_private=settings.capture_audio == "on"
@@ -126,10 +122,9 @@ class Server:
         self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
-        self._process = this_process()
-        self.records = None if database is None else self._call_records(database)
-        if self.records is not None:
-            call_log = _Tee(call_log, self.records)
+        self.office = None if database is None else BackOffice(settings, database, is_first=is_first)
+        if self.office is not None:
+            call_log = _Tee(call_log, self.office.records)
         self.switchboard = Switchboard(
             lambda _version: self._persona.current(),
             connect=self._spares.open_line,
@@ -153,20 +148,17 @@ class Server:
             has_room=self._has_room,
             outcomes=self._outcomes,
             staff_number=self._settings.staff_number,
-            api=None if self._database is None else _api(self._database, self._settings),
+            api=None if self.office is None else self.office.api,
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end
-            _writing(self.records),
+            nullcontext() if self.office is None else self.office.at_work(),
             open_web_app(create_app(services)) as serve_web,
             self._spares.filling(),
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._measure_lag)
-            if self._database is not None:
-                await nursery.start(partial(prepare, self._database, migrates=self._settings.migrates))
-                self._keep_order(nursery, self._database)
             if self._shared_totals is not None:
                 nursery.start_soon(self._share_totals, self._shared_totals)
             if self._settings.renders_phrases:
@@ -189,25 +181,6 @@ class Server:
         self.switchboard.end_all()
         await self.switchboard.drain()
         _logger.info("server.stopped")
-
-    def _call_records(self, database: Database) -> CallRecords:
-        process_id = self._process.id
-        waiting = spool.Spool(self._settings.data_dir / spool.FOLDER, process_id)
-        return CallRecords(database, wall_time, process_id=process_id, spool=waiting, models=self._models())
-
-    def _keep_order(self, nursery: trio.Nursery, database: Database) -> None:
-        """Start what looks after the calls in the database, beside those that are carried now."""
-        assert self.records is not None  # noqa: S101 - for the type checker: there is a database
-        processes = Processes(database, wall_time, own=self._process, models=self._models(), adopt=self.records.adopt)
-        nursery.start_soon(processes.run)
-        if self._settings.retention_days is not None:
-            days = self._settings.retention_days
-            nursery.start_soon(Retention(database, wall_time, days=days, process_id=self._process.id).run)
-
-    def _models(self) -> Models:
-        """What calls are charged for; the simulator has no price."""
-        model = SIMULATOR if self._settings.uses_simulator else self._settings.openai_realtime_model
-        return Models(realtime=model, transcription=self._settings.persona().transcription_model)
 
     async def _open_listeners(self) -> list[trio.SocketListener]:
         host, port = self._settings.host, self._settings.port
@@ -300,14 +273,6 @@ async def _open_simulator(nursery: trio.Nursery) -> str:
 
     base: str = await nursery.start(start_simulator)
     return base
-
-
-def _api(database: Database, settings: Settings) -> Api:
-    return open_api(database, wall_time, persona_rules=PersonaRules(max_personas=settings.max_personas))
-
-
-def _writing(records: CallRecords | None) -> AbstractAsyncContextManager[None]:
-    return nullcontext() if records is None else records.writing()
 
 
 def _signature(settings: Settings) -> TwilioSignature | None:

@@ -71,8 +71,9 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 async def test_a_served_call_is_in_the_database(database: Database, tmp_path: Path) -> None:
     async with open_server(database, tmp_path) as (server, port):
-        assert server.records is not None
-        server.records.rung(Rung(call_sid="CA1", direction="inbound", caller="+15551230001", called="+15551230002"))
+        assert server.office is not None
+        rung = Rung(call_sid="CA1", direction="inbound", caller="+15551230001", called="+15551230002")
+        server.office.records.rung(rung)
         await call(port, "CA1")
         await call(port, "CA2", "off")
     first, second = await row(database, "CA1"), await row(database, "CA2")
@@ -87,7 +88,7 @@ async def test_a_served_call_is_in_the_database(database: Database, tmp_path: Pa
         )
     )
     assert (names[0], names[-1]) == ("call.started", "call.ended")
-    assert server.records.dropped == 0
+    assert server.office.records.dropped == 0
     assert _files(tmp_path) == []
 
 
@@ -105,8 +106,8 @@ async def test_what_a_server_that_died_has_left_is_written_by_the_next(database:
         await call(port, "CA1")
     assert _files(tmp_path) != []
     async with open_server(database, tmp_path) as (server, _):
-        assert server.records is not None
-        records = server.records
+        assert server.office is not None
+        records = server.office.records
         await until(lambda: records.written > 0)
     assert (await row(database, "CA1"))["status"] == "completed"
     away.close()

@@ -1,0 +1,87 @@
+"""What the server does with its database, beside the calls: keeps their records, answers the REST API, tidies up.
+
+Nothing here is on a call's way. Without a database, or while it is away, calls go on; what they leave waits.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from admin.api import Api, open_api
+from admin.services.call_records import CallRecords
+from admin.services.call_summary import Models
+from admin.services.people import PeopleRules
+from admin.services.personas import PersonaRules
+from admin.services.processes import Processes, this_process
+from admin.services.retention import Retention
+from admin.services.spool import FOLDER, Spool
+from admin.store.database import Database
+from tautline import setup_token
+from tautline.settings import SIMULATOR, Settings
+from tautline.store import prepare, wall_time
+
+
+class BackOffice:
+    """Args: is_first, of the processes that share the port: what is said once for all of them, this one says.
+
+    Attributes: records, the call log that ends in the database; api, for the app.
+    """
+
+    def __init__(self, settings: Settings, database: Database, *, is_first: bool) -> None:
+        self._settings, self._database, self._is_first = settings, database, is_first
+        self._process = this_process()
+        self._models = _models(settings)
+        self.records = CallRecords(
+            database,
+            wall_time,
+            process_id=self._process.id,
+            spool=Spool(settings.data_dir / FOLDER, self._process.id),
+            models=self._models,
+        )
+        self.api = _api(settings, database)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Do all of it inside this context; the last records are written at its end, for a bounded time.
+
+        Raises: UnknownSchemaError, OutdatedSchemaError, in a group.
+        """
+        async with self.records.writing(), trio.open_nursery() as nursery:
+            await nursery.start(self._prepare)
+            nursery.start_soon(self._processes().run)
+            if self._settings.retention_days is not None:
+                nursery.start_soon(self._retention(self._settings.retention_days).run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _prepare(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bring the database to the present schema, and let a first owner in. Reports as `prepare` does."""
+        await prepare(self._database, migrates=self._settings.migrates, task_status=task_status)
+        if self._is_first:
+            await setup_token.offer(
+                self.api.setup, self._settings.public_url or f"http://localhost:{self._settings.port}"
+            )
+
+    def _processes(self) -> Processes:
+        return Processes(
+            self._database, wall_time, own=self._process, models=self._models, adopt=self.records.adopt
+        )  # fmt: skip
+
+    def _retention(self, days: int) -> Retention:
+        return Retention(self._database, wall_time, days=days, process_id=self._process.id)
+
+
+def _api(settings: Settings, database: Database) -> Api:
+    return open_api(
+        database,
+        wall_time,
+        people=PeopleRules(secure_cookies=(settings.public_url or "").startswith("https://")),
+        persona_rules=PersonaRules(max_personas=settings.max_personas),
+    )
+
+
+def _models(settings: Settings) -> Models:
+    """What calls are charged for; the simulator has no price."""
+    model = SIMULATOR if settings.uses_simulator else settings.openai_realtime_model
+    return Models(realtime=model, transcription=settings.persona().transcription_model)

@@ -1,0 +1,147 @@
+"""`tautline user`: people, from the machine that the server runs on. It works on the database, server or no server."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import trio
+import typer
+
+from tautline.settings import Settings
+
+if TYPE_CHECKING:
+    from admin.services.people import People
+
+app = typer.Typer(name="user", help="Manage the people who may sign in.", no_args_is_help=True)
+
+Result = TypeVar("Result")
+Email = Annotated[str, typer.Argument(help="Who: the email that they sign in with.")]
+EnvFile = Annotated[
+    Path | None, typer.Option(help="A file of NAME=VALUE lines; without this option `.env`, if there is one.")
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of the standard input.")
+]
+
+
+@app.command()
+def add(
+    email: Email,
+    role: Annotated[Literal["owner", "manager", "viewer"], typer.Option(help="What they may do.")] = "viewer",
+    name: Annotated[str, typer.Option(help="How they are called.")] = "",
+    password_stdin: PasswordStdin = False,
+    own_account: Annotated[
+        bool, typer.Option("--own-account", help="In a new account; otherwise in the one that was there first.")
+    ] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Add somebody who signs in with a password."""
+    from admin.services.people import NewPerson
+
+    _require_email(email)
+    password = _read_password(password_stdin)
+
+    async def work(people: "People") -> None:
+        account_id = None if own_account else await people.first_account()
+        new = NewPerson(email=email, role=role, name=name, password=password)
+        await people.add(None, new, account_id=account_id)
+
+    _run(env_file, work)
+    typer.echo(f"{email} can sign in, as {role}.")
+
+
+@app.command("list")
+def show(env_file: EnvFile = None) -> None:
+    """Show everybody, one line each: account, email, role, and what keeps them out."""
+
+    async def work(people: "People") -> list[str]:
+        return [
+            f"{account_id}  {person.email or '-'}  {person.role}{'  disabled' if person.is_disabled else ''}"
+            for account_id, person in await people.everybody()
+        ]
+
+    for line in _run(env_file, work):
+        typer.echo(line)
+
+
+@app.command()
+def disable(email: Email, env_file: EnvFile = None) -> None:
+    """Keep somebody out: their sessions end and their keys are revoked at once."""
+    from admin.services.people import PersonChange
+
+    async def work(people: "People") -> None:
+        await people.change(None, (await people.by_email(email)).id, PersonChange(is_disabled=True))
+
+    _run(env_file, work)
+    typer.echo(f"{email} is disabled.")
+
+
+@app.command("reset-password")
+def reset_password(email: Email, password_stdin: PasswordStdin = False, env_file: EnvFile = None) -> None:
+    """Give somebody another password; their sessions end, and waits after wrong passwords are over."""
+    from admin.services.people import PersonChange
+
+    password = _read_password(password_stdin)
+
+    async def work(people: "People") -> None:
+        await people.change(None, (await people.by_email(email)).id, PersonChange(password=password))
+
+    _run(env_file, work)
+    typer.echo(f"{email} has a new password.")
+
+
+def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -> Result:
+    """Do it on the settings' database; what stands in the way is one line and exit code 1."""
+    from sqlalchemy.exc import OperationalError
+
+    from admin.errors import AdminError
+    from admin.store.migrating import OutdatedSchemaError, UnknownSchemaError
+    from tautline.cli import EXIT_PROBLEM, load_or_exit
+
+    settings = load_or_exit(env_file)
+    try:
+        return trio.run(_work_on, settings, work)
+    except (AdminError, OutdatedSchemaError, UnknownSchemaError) as error:
+        typer.echo(str(error), err=True)
+    except OperationalError as error:
+        typer.echo(f"the database cannot be reached: {str(error.orig).partition(chr(10))[0]}", err=True)
+    raise typer.Exit(EXIT_PROBLEM)
+
+
+async def _work_on(settings: Settings, work: "Callable[[People], Awaitable[Result]]") -> Result:
+    from admin.services.passwords import Passwords
+    from admin.services.people import People
+    from admin.store import migrating
+    from tautline.store import open_database, wall_time
+
+    database = open_database(settings)
+    try:
+        prepare = migrating.upgrade if settings.migrates else migrating.require_current
+        await trio.to_thread.run_sync(prepare, database.engine)
+        return await work(People(database, wall_time, Passwords()))
+    finally:
+        database.close()
+
+
+def _require_email(email: str) -> None:
+    from tautline.cli import EXIT_SETTINGS
+
+    name, at, host = email.partition("@")
+    if not (name and at and host) or len(email) > 254 or " " in email or not email.isprintable():
+        typer.echo("that is no email address; it is written like you@example.com", err=True)
+        raise typer.Exit(EXIT_SETTINGS)
+
+
+def _read_password(from_stdin: bool) -> str:
+    from admin.services.passwords import MAX_CHARACTERS, MIN_CHARACTERS
+    from tautline.cli import EXIT_SETTINGS
+
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
+        typer.echo(f"a password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters", err=True)
+        raise typer.Exit(EXIT_SETTINGS)
+    return password
