@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock
 
 from relay import TOKEN_PARAMETER, Persona, Switchboard, TokenGate, Totals, issue_stream_token
-from relay.log import CallStarted
+from relay.log import CallEnded, CallStarted
 from relay.opening import START_WITHIN_S
 from tests.relay import wire
 from tests.relay.calls import Records
@@ -91,3 +91,20 @@ async def test_a_persona_with_a_model_of_its_own_is_connected_to_that_one(
         switchboard = Switchboard(lambda _: persona, connect=openai.connect, call_log=records, totals=Totals())
         await hold_call(switchboard, openai)
     assert openai.models == ["gpt-realtime-2.1-mini"]
+
+
+async def test_a_call_that_nobody_can_be_found_for_ends_and_is_recorded(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    def who_answers(version: str) -> Persona:
+        raise KeyError(version)
+
+    async with trio.open_nursery() as nursery:
+        twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)
+        switchboard = Switchboard(who_answers, connect=openai.connect, call_log=records, totals=Totals())
+        nursery.start_soon(twilio.run)
+        nursery.start_soon(switchboard.carry, twilio.line)
+        await twilio.send(wire.connected(), wire.start())
+        await twilio.is_disconnected.wait()
+    assert [event.reason for event in records.of(CallEnded)] == ["internal_error"]
+    assert (openai.connections, switchboard.active_calls, switchboard.begun_calls) == (0, 0, 0)
