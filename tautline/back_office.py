@@ -18,7 +18,7 @@ from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
 from admin.store.database import Database
 from tautline import setup_token
-from tautline.settings import SIMULATOR, Settings
+from tautline.settings import Settings
 from tautline.store import prepare, wall_time
 
 
@@ -83,5 +83,8 @@ def _api(settings: Settings, database: Database) -> Api:
 
 def _models(settings: Settings) -> Models:
     """What calls are charged for; the simulator has no price."""
-    model = SIMULATOR if settings.uses_simulator else settings.openai_realtime_model
-    return Models(realtime=model, transcription=settings.persona().transcription_model)
+    return Models(
+        realtime=settings.openai_realtime_model,
+        transcription=settings.persona().transcription_model,
+        is_charged=not settings.uses_simulator,
+    )

@@ -11,14 +11,14 @@ from uuid import UUID
 import msgspec
 
 from admin.store.column_types import new_id
-from relay import Direction, LogEvent
+from relay import Direction, LimitsReported, LogEvent, MarkEchoed
 
 RUNG: Final = "call.rung"
 ENDED: Final = "call.ended"
 CALLER_TRANSCRIBED: Final = "turn.caller_transcribed"
 AGENT_HEARD: Final = "turn.agent_heard"
 # They tell of the line and of the OpenAI account, and nothing of the call that a person would look for.
-PASSING: Final = frozenset({"playout.mark_echoed", "upstream.limits_reported"})
+PASSING: Final = frozenset({MarkEchoed, LimitsReported})
 
 _NUL = "\0"  # PostgreSQL cannot hold it
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -62,7 +62,7 @@ class Offered(msgspec.Struct, frozen=True, gc=False):
 
 def is_kept(call_sid: str, event: LogEvent) -> bool:
     """Whether there is a record of it; a stream that was not let in names no call."""
-    return bool(call_sid) and event.__struct_config__.tag not in PASSING
+    return bool(call_sid) and type(event) not in PASSING
 
 
 def record_of(offered: Offered) -> Record:

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 
 from admin.services.call_record import ENDED
-from admin.services.prices import Tokens, Transcription, cost_usd_millionths
+from admin.services.prices import Transcription, cost_usd_millionths
 from proto.timing import percentiles
+from relay import TokenUsage
 
 ANSWER_BEGAN: Final = "turn.answer_began"
 ANSWER_SOUNDED: Final = "turn.answer_sounded"
@@ -18,14 +19,18 @@ TOLD_BY: Final = (ENDED, ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN, RESPONSE_ENDED
 
 Body = Mapping[str, Any]
 _MEASURED = (("model_ms", ANSWER_BEGAN), ("relay_ms", ANSWER_BEGAN), ("playout_ms", ANSWER_SOUNDED))
-_SUMMED = ("total_tokens", "transcription_tokens", "transcription_s")
+_SUMMED = ("transcription_tokens", "transcription_s")
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """Which models were used, as their prices are listed. transcription: None where it was off."""
+    """Which models calls use unless they say otherwise, as their prices are listed.
+
+    transcription: None where it is off. is_charged: False with a simulator, which takes the names of models that are.
+    """
 
     realtime: str
     transcription: str | None
+    is_charged: bool = True
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +48,17 @@ def summary_of(records: Iterable[tuple[str, Body]], models: Models) -> Summary:
     for name, body in records:
         by_name[name].append(body)
     ends = by_name[ENDED]  # one for each stream that the call had; none, if its process died
-    usage = _usage(ends, by_name[RESPONSE_ENDED])
+    model = next((each["model"] for each in reversed(ends) if each.get("model")), models.realtime)
     return Summary(
         barge_ins=sum(each["barge_ins"] for each in ends) if ends else len(by_name[BARGED_IN]),
         latency=_latency(by_name),
-        usage={"model": models.realtime, "transcription_model": models.transcription, **usage},
-        cost_usd_millionths=_cost(ends, models),
+        usage={
+            "model": model,
+            "transcription_model": models.transcription,
+            **{name: sum(each.get(name, 0) for each in ends) for name in _SUMMED},
+            **_tokens(ends or by_name[RESPONSE_ENDED]),
+        },
+        cost_usd_millionths=_cost(ends, models) if models.is_charged else None,
     )
 
 
@@ -62,23 +72,29 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {name: round(getattr(spread, name), 3) for name in ("p50", "p95", "max")}
 
 
-def _usage(ends: Sequence[Body], responses: Sequence[Body]) -> dict[str, Any]:
-    if not ends:
-        return {"total_tokens": sum(each["total_tokens"] for each in responses)}
-    return {name: sum(each.get(name, 0) for each in ends) for name in _SUMMED}
+def _tokens(told: Sequence[Body]) -> dict[str, int]:
+    usage = sum((_usage(each) for each in told), TokenUsage())
+    return {"total_tokens": sum(each["total_tokens"] for each in told), **msgspec.structs.asdict(usage)}
+
+
+def _usage(told: Body) -> TokenUsage:
+    return msgspec.convert(told.get("usage", {}), TokenUsage)
 
 
 def _cost(ends: Sequence[Body], models: Models) -> int | None:
+    """Of a call whose process died it is not known: nobody counted what its transcription took."""
     costs = [_cost_of(each, models) for each in ends]
     known = [each for each in costs if each is not None]
     return sum(known) if known and len(known) == len(costs) else None
 
 
 def _cost_of(end: Body, models: Models) -> int | None:
+    usage = _usage(end)
+    if usage.input_tokens + usage.output_tokens != end["total_tokens"]:
+        return None
     transcription = Transcription(
         model=models.transcription,
         audio_s=end.get("transcription_s", 0.0),
         tokens=end.get("transcription_tokens", 0),
     )
-    tokens = Tokens() if end["total_tokens"] == 0 else None  # what kinds of tokens they were is not told
-    return cost_usd_millionths(models.realtime, tokens, transcription)
+    return cost_usd_millionths(end.get("model") or models.realtime, usage, transcription)

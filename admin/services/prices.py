@@ -10,27 +10,11 @@ from typing import Final
 
 import msgspec
 
+from relay import TokenUsage
+
 FILE: Final = Path(__file__).with_name("model_prices.json")
 SECONDS_PER_MINUTE: Final = 60
 MILLIONTHS_PER_USD: Final = 1_000_000
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a realtime model has read and made. cached: of those that went in, how many were charged as cached."""
-
-    text_in: int = 0
-    text_cached: int = 0
-    text_out: int = 0  # reasoning included
-    audio_in: int = 0
-    audio_cached: int = 0
-    audio_out: int = 0
-    image_in: int = 0
-    image_cached: int = 0
-
-    @property
-    def total(self) -> int:
-        """As OpenAI counts it: cached ones are among those that went in."""
-        return self.text_in + self.audio_in + self.image_in + self.text_out + self.audio_out
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +34,6 @@ class TokenPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     audio_in: float
     audio_cached: float
     audio_out: float
-    image_in: float
-    image_cached: float
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,30 +52,38 @@ def prices() -> Prices:
 
 
 def cost_usd_millionths(
-    model: str, tokens: Tokens | None, transcription: Transcription, *, known: Prices | None = None
+    model: str, usage: TokenUsage, transcription: Transcription, *, known: Prices | None = None
 ) -> int | None:
-    """What it costs, in millionths of a US dollar; None where a price is not known.
+    """What it costs, in millionths of a US dollar; None where a price is not known, or what kind a token was.
 
-    Args: tokens, None where only their sum is known, which says nothing of their price; known, usually `prices()`.
+    Args: usage, of all responses; known, usually `prices()`.
     """
     listed = known or prices()
     price = listed.realtime_usd_per_million_tokens.get(model)
+    speaking = _token_cost(usage, price) if _tells_all_kinds(usage) else None
     transcribing = _transcription_cost(transcription, listed)
-    if price is None or tokens is None or transcribing is None:
+    return None if speaking is None or transcribing is None else round(speaking + transcribing)
+
+
+def _tells_all_kinds(usage: TokenUsage) -> bool:
+    """Whether each token is of a kind that has a price; those of pictures, for example, are not among them."""
+    given = usage.input_text_tokens + usage.input_audio_tokens
+    made = usage.output_text_tokens + usage.output_audio_tokens
+    return (given, made) == (usage.input_tokens, usage.output_tokens)
+
+
+def _token_cost(usage: TokenUsage, price: TokenPrices | None) -> float | None:
+    if usage == TokenUsage():
+        return 0.0
+    if price is None:
         return None
-    return round(_token_cost(tokens, price) + transcribing)
-
-
-def _token_cost(tokens: Tokens, price: TokenPrices) -> float:
     return (
-        (tokens.text_in - tokens.text_cached) * price.text_in
-        + tokens.text_cached * price.text_cached
-        + tokens.text_out * price.text_out
-        + (tokens.audio_in - tokens.audio_cached) * price.audio_in
-        + tokens.audio_cached * price.audio_cached
-        + tokens.audio_out * price.audio_out
-        + (tokens.image_in - tokens.image_cached) * price.image_in
-        + tokens.image_cached * price.image_cached
+        (usage.input_text_tokens - usage.cached_text_tokens) * price.text_in
+        + usage.cached_text_tokens * price.text_cached
+        + usage.output_text_tokens * price.text_out
+        + (usage.input_audio_tokens - usage.cached_audio_tokens) * price.audio_in
+        + usage.cached_audio_tokens * price.audio_cached
+        + usage.output_audio_tokens * price.audio_out
     )
 
 

@@ -80,3 +80,11 @@ def test_a_call_that_was_thought_dead_and_is_not_goes_on(last: Any) -> None:
     else:
         assert (woken["status"], woken["ended_at"]) == ("completed", made.after(40))
         assert (woken["end_reason"], woken["duration_ms"]) == ("caller_hung_up", 60_000)
+
+
+def test_a_stream_tells_what_no_webhook_has() -> None:
+    started = msgspec.structs.replace(made.STARTED, direction="outbound", caller="+15551230003", called="+15551230004")
+    call = told(made.records(started))
+    assert (call["direction"], call["caller"], call["called"]) == ("outbound", "+15551230003", "+15551230004")
+    rung = told(made.records(made.RUNG, started))
+    assert (rung["caller"], rung["called"]) == (made.RUNG.caller, made.RUNG.called)

@@ -1,7 +1,9 @@
 """What a call was like, in numbers."""
 
+import msgspec
+
 from admin.services.call_summary import TOLD_BY, Summary, summary_of
-from relay import LogEvent
+from relay import LogEvent, TokenUsage
 from relay.log import ResponseEnded
 from tests.admin.services import records as made
 
@@ -34,8 +36,25 @@ def test_a_call_is_what_all_its_streams_were_together() -> None:
     assert summary.cost_usd_millionths == 2 * round(2 / 60 * 17_000 * 1.5)
 
 
+def test_a_call_costs_what_its_tokens_and_its_transcription_do() -> None:
+    usage = TokenUsage(
+        input_tokens=90, input_text_tokens=90, output_tokens=50, output_text_tokens=18, output_audio_tokens=32
+    )
+    end = made.ended(total_tokens=140, usage=usage, model="gpt-realtime-2.1-mini", transcription_s=60.0)
+    summary = of(made.STARTED, end)
+    assert summary.cost_usd_millionths == round(90 * 0.6 + 18 * 2.4 + 32 * 20) + 17_000
+    assert summary.usage["model"] == "gpt-realtime-2.1-mini"
+    assert (summary.usage["total_tokens"], summary.usage["output_audio_tokens"]) == (140, 32)
+
+
 def test_what_a_call_cost_is_unknown_when_tokens_have_no_kind() -> None:
     assert of(made.ended(total_tokens=100)).cost_usd_millionths is None
+
+
+def test_a_simulated_model_costs_nothing_that_could_be_told() -> None:
+    models = msgspec.structs.replace(made.MODELS, is_charged=False)
+    [record] = made.records(made.ended(transcription_s=60.0))
+    assert summary_of([(record.name, record.body)], models).cost_usd_millionths is None
 
 
 def test_a_call_without_an_end_is_counted_from_what_there_is() -> None:

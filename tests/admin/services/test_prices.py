@@ -1,37 +1,51 @@
 """What a call costs: by hand for one turn, unknown where a price is."""
 
-from admin.services.prices import Tokens, Transcription, cost_usd_millionths, prices
+from admin.services.prices import Transcription, cost_usd_millionths, prices
+from relay import TokenUsage
 
 OFF = Transcription(model=None)
 MODEL = "gpt-realtime-2.1"
 
 
+def used(*, text: tuple[int, int] = (0, 0), audio: tuple[int, int] = (0, 0), cached: int = 0) -> TokenUsage:
+    """text and audio: in and out; cached: of both that went in."""
+    return TokenUsage(
+        input_tokens=text[0] + audio[0], output_tokens=text[1] + audio[1],
+        input_text_tokens=text[0], output_text_tokens=text[1], cached_text_tokens=cached,
+        input_audio_tokens=audio[0], output_audio_tokens=audio[1], cached_audio_tokens=cached,
+    )  # fmt: skip
+
+
 def test_one_turn_costs_what_it_comes_to_by_hand() -> None:
-    tokens = Tokens(text_in=14, audio_in=27, text_out=28, audio_out=136)
-    assert cost_usd_millionths(MODEL, tokens, OFF) == 14 * 4 + 27 * 32 + 28 * 24 + 136 * 64 == 10_296
+    assert (
+        cost_usd_millionths(MODEL, used(text=(14, 28), audio=(27, 136)), OFF)
+        == 14 * 4 + 27 * 32 + 28 * 24 + 136 * 64
+        == 10_296
+    )
 
 
 def test_what_the_model_had_read_before_costs_less() -> None:
-    fresh = cost_usd_millionths(MODEL, Tokens(text_in=1000, audio_in=1000), OFF)
-    cached = cost_usd_millionths(MODEL, Tokens(text_in=1000, audio_in=1000, text_cached=640, audio_cached=640), OFF)
+    fresh = cost_usd_millionths(MODEL, used(text=(1000, 0), audio=(1000, 0)), OFF)
+    cached = cost_usd_millionths(MODEL, used(text=(1000, 0), audio=(1000, 0), cached=640), OFF)
     assert (fresh, cached) == (36_000, 360 * 4 + 256 + 360 * 32 + 256)
 
 
 def test_a_minute_of_transcription_is_added() -> None:
     a_minute = Transcription(model="gpt-realtime-whisper", audio_s=60.0)
-    assert cost_usd_millionths(MODEL, Tokens(), a_minute) == 17_000
+    assert cost_usd_millionths(MODEL, TokenUsage(), a_minute) == 17_000
 
 
 def test_nothing_is_guessed() -> None:
-    some = Tokens(text_in=1)
+    some = used(text=(1, 0))
     assert cost_usd_millionths("a-model-of-tomorrow", some, OFF) is None
-    assert cost_usd_millionths(MODEL, None, OFF) is None
+    assert cost_usd_millionths(MODEL, TokenUsage(input_tokens=2, input_text_tokens=1), OFF) is None
+    assert cost_usd_millionths(MODEL, TokenUsage(output_tokens=1), OFF) is None
     assert cost_usd_millionths(MODEL, some, Transcription(model="of-tomorrow", audio_s=1.0)) is None
     assert cost_usd_millionths(MODEL, some, Transcription(model="gpt-realtime-whisper", tokens=1)) is None
 
 
 def test_a_transcription_that_was_not_used_needs_no_price() -> None:
-    assert cost_usd_millionths(MODEL, Tokens(text_in=1), Transcription(model="of-tomorrow")) == 4
+    assert cost_usd_millionths(MODEL, used(text=(1, 0)), Transcription(model="of-tomorrow")) == 4
 
 
 def test_the_file_says_when_and_where_its_prices_were_looked_up() -> None:
