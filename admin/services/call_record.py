@@ -20,6 +20,8 @@ AGENT_HEARD: Final = "turn.agent_heard"
 # They tell of the line and of the OpenAI account, and nothing of the call that a person would look for.
 PASSING: Final = frozenset({MarkEchoed, LimitsReported})
 
+MAX_NAME_CHARACTERS: Final = 64
+
 _NUL = "\0"  # PostgreSQL cannot hold it
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -60,9 +62,14 @@ class Offered(msgspec.Struct, frozen=True, gc=False):
     told: LogEvent | Rung
 
 
+def is_name(call_sid: str) -> bool:
+    """Whether a call may be called so. Twilio's names have 34 characters; an index takes no name of any length."""
+    return 0 < len(call_sid) <= MAX_NAME_CHARACTERS
+
+
 def is_kept(call_sid: str, event: LogEvent) -> bool:
     """Whether there is a record of it; a stream that was not let in names no call."""
-    return bool(call_sid) and type(event) not in PASSING
+    return is_name(call_sid) and type(event) not in PASSING
 
 
 def record_of(offered: Offered) -> Record:

@@ -22,7 +22,7 @@ import trio
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from admin.errors import StoreUnavailableError
-from admin.services.call_record import Offered, Record, Rung, is_kept, line_of, record_of
+from admin.services.call_record import Offered, Record, Rung, is_kept, is_name, line_of, record_of
 from admin.services.call_summary import Models
 from admin.services.call_writing import write_records
 from admin.services.spool import Abandoned, Spool, abandoned, read_segment
@@ -70,7 +70,8 @@ class CallRecords:
 
     def rung(self, rung: Rung) -> None:
         """A call came in, or was placed. Does not wait."""
-        self._put(Offered(self._now(), rung.call_sid, rung))
+        if is_name(rung.call_sid):
+            self._put(Offered(self._now(), rung.call_sid, rung))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:

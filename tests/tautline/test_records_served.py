@@ -95,7 +95,7 @@ async def test_a_served_call_is_in_the_database(database: Database, tmp_path: Pa
 async def test_a_call_that_is_cut_by_the_servers_end_is_in_the_database(database: Database, tmp_path: Path) -> None:
     async with open_server(database, tmp_path) as (server, port), trio.open_nursery() as nursery:
         nursery.start_soon(call, port, "CA1", "on")
-        await until(lambda: server.switchboard.active_calls == 1)
+        await until(lambda: server.switchboard.begun_calls == 1)
         server.switchboard.end_all()
     assert (await row(database, "CA1"))["end_reason"] == "shutdown"
 

@@ -36,6 +36,7 @@ def test_what_happens_all_the_time_and_what_is_no_calls_is_not_kept() -> None:
     assert not is_kept("CA1", MarkEchoed(name="m1"))
     assert not is_kept("CA1", LimitsReported(limits=[]))
     assert not is_kept("", made.ended())
+    assert not is_kept("CA" * 1000, made.ended())
 
 
 def test_what_a_database_cannot_hold_is_replaced() -> None:
