@@ -12,7 +12,17 @@ from admin.errors import InvalidInputError
 from admin.services import templates
 from admin.services.merge_patch import merged, patch_type
 from admin.services.templates import CallFacts
-from relay import BargeInPolicy, CallLimits, KeyPolicy, Persona, Privacy, SilencePolicy
+from relay import (
+    BargeInPolicy,
+    CallLimits,
+    KeyPolicy,
+    Persona,
+    Privacy,
+    SilencePolicy,
+    takes_reasoning,
+)
+from relay import SemanticVad as RelaySemanticVad
+from relay import ServerVad as RelayServerVad
 
 DEFAULT_INSTRUCTIONS: Final = "You are a friendly assistant on the telephone. Answer in one or two short sentences."
 MAX_NAME_CHARACTERS: Final = 100
@@ -71,7 +81,7 @@ class Transcription(Part, frozen=True, kw_only=True):
 
     enabled: bool = True
     model: Word = "gpt-realtime-whisper"
-    language: Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2,3}}{_END}")] | None = None
+    language: Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2}}{_END}")] | None = None
 
 
 class BargeIn(Part, frozen=True, kw_only=True):
@@ -157,6 +167,10 @@ NO_TEMPERATURE: Final = InputWarning(
     "temperature_ignored", "The Realtime API has no temperature any more and refuses it; it was not kept."
 )
 
+NO_REASONING: Final = InputWarning(
+    "reasoning_effort_ignored", "The model cannot think, so calls leave reasoning_effort out; it was kept."
+)
+
 
 def accept(given: PersonaInput) -> tuple[PersonaBody, list[InputWarning]]:
     """What is kept of what was sent, and what has no effect.
@@ -166,7 +180,14 @@ def accept(given: PersonaInput) -> tuple[PersonaBody, list[InputWarning]]:
     templates.check("instructions", given.instructions)
     templates.check("greeting", given.greeting)
     body = PersonaBody(**{name: getattr(given, name) for name in PersonaBody.__struct_fields__})
-    return body, [] if given.temperature is None else [NO_TEMPERATURE]
+    return body, _warnings(given)
+
+
+def _warnings(given: PersonaInput) -> list[InputWarning]:
+    found = [] if given.temperature is None else [NO_TEMPERATURE]
+    if given.reasoning_effort is not None and given.model is not None and not takes_reasoning(given.model):
+        found.append(NO_REASONING)
+    return found
 
 
 def patched(body: PersonaBody, patch: dict[str, Any]) -> PersonaInput:
@@ -192,6 +213,12 @@ def to_relay(body: PersonaBody, facts: CallFacts) -> Persona:
         voice=body.voice,
         greeting=templates.fill(body.greeting, values),
         apology=body.apology,
+        model=body.model or "",
+        speed=body.speed,
+        reasoning_effort=body.reasoning_effort,
+        language=body.transcription.language or _two_letters(body.language),
+        turn_detection=_turn_detection(body.turn_detection),
+        tools=None if body.tools is None else frozenset(body.tools),
         transcription_model=body.transcription.model if body.transcription.enabled else None,
         noise_reduction=body.noise_reduction,
         barge_in=BargeInPolicy(**msgspec.structs.asdict(body.barge_in)),
@@ -200,6 +227,17 @@ def to_relay(body: PersonaBody, facts: CallFacts) -> Persona:
         dtmf=KeyPolicy(actions=dict(body.keys)),
         privacy=Privacy(**msgspec.structs.asdict(body.privacy)),
     )
+
+
+def _two_letters(language: str) -> str:
+    """The language as ISO 639-1 names it, "" if it does not: OpenAI refuses a session with any other name."""
+    primary = language.partition("-")[0].lower()
+    return primary if len(primary) == 2 else ""
+
+
+def _turn_detection(detection: ServerVad | SemanticVad) -> RelayServerVad | RelaySemanticVad:
+    fields = msgspec.structs.asdict(detection)
+    return RelayServerVad(**fields) if isinstance(detection, ServerVad) else RelaySemanticVad(**fields)
 
 
 def _silence(silence: Silence) -> SilencePolicy:

@@ -15,7 +15,7 @@ from admin.services.persona_body import (
     to_relay,
 )
 from admin.services.templates import CallFacts
-from relay import Persona
+from relay import Persona, SemanticVad, ServerVad
 
 FACTS = CallFacts(shop_name="Da Mario", caller_number="+4930901820")
 
@@ -36,6 +36,12 @@ def test_a_calls_persona_says_what_the_persona_does() -> None:
             instructions="You are {{shop.name}}'s voice.",
             greeting="Hello {{caller.number}}!",
             apology="Sorry.",
+            model="gpt-realtime-2",
+            speed=1.25,
+            reasoning_effort="high",
+            language="DE-at",
+            turn_detection={"type": "semantic_vad", "eagerness": "low", "create_response": False},
+            tools=["get_time", "get_time"],
             noise_reduction="far_field",
             transcription={"model": "gpt-transcribe"},
             barge_in={"min_speech_ms": 300, "protect_greeting": True},
@@ -50,6 +56,10 @@ def test_a_calls_persona_says_what_the_persona_does() -> None:
     assert made.instructions == "You are Da Mario's voice."
     assert made.greeting == "Hello +4930901820!"
     assert made.apology == "Sorry."
+    assert (made.model, made.speed, made.reasoning_effort) == ("gpt-realtime-2", 1.25, "high")
+    assert made.language == "de"
+    assert made.turn_detection == SemanticVad(eagerness="low", create_response=False)
+    assert made.tools == frozenset({"get_time"})
     assert made.noise_reduction == "far_field"
     assert made.transcription_model == "gpt-transcribe"
     assert (made.barge_in.min_speech_ms, made.barge_in.protect_greeting) == (300, True)
@@ -62,6 +72,43 @@ def test_a_calls_persona_says_what_the_persona_does() -> None:
     assert made.privacy.keep_audio
 
 
+def test_every_field_of_server_vad_reaches_the_call() -> None:
+    fields = {
+        "threshold": 0.8,
+        "prefix_padding_ms": 200,
+        "silence_duration_ms": 700,
+        "create_response": False,
+        "interrupt_response": False,
+    }
+    made = to_relay(body(turn_detection={"type": "server_vad"} | fields), FACTS)
+    assert isinstance(made.turn_detection, ServerVad)
+    assert msgspec.structs.asdict(made.turn_detection) == fields
+
+
+def test_callers_may_speak_another_language_than_the_persona() -> None:
+    assert to_relay(body(language="de", transcription={"language": "en"}), FACTS).language == "en"
+
+
+@pytest.mark.parametrize(("language", "told"), [("", ""), ("it", "it"), ("pt-BR", "pt"), ("ast", ""), ("ES", "es")])
+def test_the_model_is_told_the_language_as_far_as_it_understands_its_name(language: str, told: str) -> None:
+    assert to_relay(body(language=language), FACTS).language == told
+
+
+def test_no_tools_and_all_tools_are_two_things() -> None:
+    assert to_relay(body(tools=[]), FACTS).tools == frozenset()
+    assert to_relay(body(tools=None), FACTS).tools is None
+
+
+def test_who_asks_a_model_to_think_that_cannot_is_told() -> None:
+    def codes(**fields: Any) -> list[str]:
+        return [each.code for each in accept(PersonaInput(name="Mario", **fields))[1]]
+
+    assert codes(model="gpt-realtime", reasoning_effort="low") == ["reasoning_effort_ignored"]
+    assert codes(model="gpt-realtime-2.1", reasoning_effort="low") == []
+    assert codes(model="gpt-realtime") == []
+    assert codes(reasoning_effort="low") == []  # which model that will be, the server's settings say
+
+
 def test_what_can_be_switched_off_is_off() -> None:
     made = to_relay(body(transcription={"enabled": False}, silence={"prompt_after_s": 0}, max_duration_s=0), FACTS)
     assert made.transcription_model is None
@@ -72,6 +119,8 @@ def test_what_can_be_switched_off_is_off() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"speed": 0.25, "turn_detection": {"type": "server_vad", "threshold": 0}},
+        {"speed": 1.5, "turn_detection": {"type": "server_vad", "threshold": 1, "prefix_padding_ms": 5000}},
         {"max_duration_s": 1},
         {"max_duration_s": 30},
         {"max_duration_s": 86_400},
@@ -115,6 +164,7 @@ def test_whatever_is_accepted_can_be_carried_out(fields: dict[str, Any]) -> None
         {"turn_detection": {"type": "semantic_vad", "threshold": 0.5}},
         {"noise_reduction": "off"},
         {"transcription": None},
+        {"transcription": {"language": "ast"}},
         {"tools": ["get time"]},
         {"tools": ["x"] * 65},
         {"silence": {"prompts": [""]}},
