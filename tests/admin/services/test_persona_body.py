@@ -15,7 +15,9 @@ from admin.services.persona_body import (
     to_relay,
 )
 from admin.services.templates import CallFacts
+from benchmarks.simulators.openai.session_config import default_session, updated_session
 from relay import Persona, SemanticVad, ServerVad
+from relay.persona import session_config
 
 FACTS = CallFacts(shop_name="Da Mario", caller_number="+4930901820")
 
@@ -121,6 +123,10 @@ def test_what_can_be_switched_off_is_off() -> None:
     [
         {"speed": 0.25, "turn_detection": {"type": "server_vad", "threshold": 0}},
         {"speed": 1.5, "turn_detection": {"type": "server_vad", "threshold": 1, "prefix_padding_ms": 5000}},
+        {"turn_detection": {"type": "server_vad", "silence_duration_ms": 50, "prefix_padding_ms": 0}},
+        {"turn_detection": {"type": "server_vad", "silence_duration_ms": 10_000}},
+        {"turn_detection": {"type": "semantic_vad"}, "language": "ast", "noise_reduction": "near_field"},
+        *({"reasoning_effort": effort} for effort in ("minimal", "low", "medium", "high", "xhigh")),
         {"max_duration_s": 1},
         {"max_duration_s": 30},
         {"max_duration_s": 86_400},
@@ -134,6 +140,8 @@ def test_what_can_be_switched_off_is_off() -> None:
 def test_whatever_is_accepted_can_be_carried_out(fields: dict[str, Any]) -> None:
     made = to_relay(body(**fields), FACTS)
     assert msgspec.convert(msgspec.to_builtins(made), Persona) == made  # also by the relay's own constraints
+    session = default_session("gpt-realtime-2.1", session_id="sess_1", expires_at=0)
+    updated_session(session, msgspec.to_builtins(session_config(made)), has_spoken=False, is_responding=False)
 
 
 @pytest.mark.parametrize(
