@@ -349,11 +349,22 @@ class InputAudio(Part, frozen=True, kw_only=True):
     noise_reduction: NoiseReduction | None
 
 
+class CustomVoice(Part, frozen=True):
+    """A voice that OpenAI made for this account. id: `voice_…`."""
+
+    id: str
+
+
+def voice_of(name: str) -> str | CustomVoice:
+    """A voice as a session is told of it: OpenAI's own ones are names, others have an identifier."""
+    return CustomVoice(name) if name.startswith("voice_") else name
+
+
 class OutputAudio(Part, frozen=True, kw_only=True):
     """The agent's direction. speed: 0.25 to 1.5, how fast it speaks; the audio is shorter or longer by it."""
 
     format: AudioFormat
-    voice: str
+    voice: str | CustomVoice
     speed: float | UnsetType = UNSET
 
 

@@ -113,7 +113,7 @@ def _turn_detection(persona: Persona) -> realtime.ServerVad | realtime.SemanticV
 
 def _output(persona: Persona) -> realtime.OutputAudio:
     speed = UNSET if persona.speed == 1.0 else persona.speed
-    return realtime.OutputAudio(format=_PCMU, voice=persona.voice, speed=speed)
+    return realtime.OutputAudio(format=_PCMU, voice=realtime.voice_of(persona.voice), speed=speed)
 
 
 def greeting_config(persona: Persona) -> realtime.ResponseConfig:

@@ -198,7 +198,7 @@ def _session_config(voice: str) -> realtime.SessionConfig:
     return realtime.SessionConfig(
         output_modalities=["audio"],
         instructions=_READER,
-        audio=realtime.AudioConfig(unheard, realtime.OutputAudio(format=_PCMU, voice=voice)),
+        audio=realtime.AudioConfig(unheard, realtime.OutputAudio(format=_PCMU, voice=realtime.voice_of(voice))),
     )
 
 

@@ -41,6 +41,7 @@ turn_detections = st.one_of(
 personas = st.builds(
     Persona,
     instructions=st.text(max_size=20),
+    voice=st.sampled_from(["marin", "voice_123"]),
     speed=st.sampled_from([0.25, 1.0, 1.5]),
     reasoning_effort=st.sampled_from([None, "minimal", "low", "medium", "high", "xhigh"]),
     language=st.sampled_from(["", "de"]),
@@ -73,6 +74,11 @@ def test_every_model_takes_the_settings_of_every_persona(persona: Persona, model
 @given(personas)
 def test_a_persona_is_read_back_as_it_was_written(persona: Persona) -> None:
     assert msgspec.json.decode(msgspec.json.encode(persona), type=Persona) == persona
+
+
+@pytest.mark.parametrize(("voice", "named"), [("cedar", "cedar"), ("voice_123", {"id": "voice_123"})])
+def test_a_voice_of_ones_own_is_named_as_the_service_wants_it(voice: str, named: Any) -> None:
+    assert sent(Persona(instructions="", voice=voice))["audio"]["output"]["voice"] == named
 
 
 def test_what_is_not_chosen_is_not_sent() -> None:
