@@ -9,6 +9,7 @@ from quart import Blueprint
 
 from admin.routes.access import Access
 from admin.routes.audit import audit_blueprint
+from admin.routes.calls import calls_blueprint
 from admin.routes.keys import keys_blueprint
 from admin.routes.me import me_blueprint
 from admin.routes.people import people_blueprint
@@ -17,6 +18,7 @@ from admin.routes.session import session_blueprint
 from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
+from admin.services.call_history import CallHistory
 from admin.services.logins import LogIns
 from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
@@ -38,6 +40,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup
     secure_cookies: bool
     personas: Personas
+    call_history: CallHistory
 
 
 def open_api(
@@ -66,6 +69,7 @@ def open_api(
         setup=Setup(database, now, passwords),
         secure_cookies=rules.secure_cookies,
         personas=Personas(database, now, persona_rules, on_persona_change),
+        call_history=CallHistory(database, now),
     )
 
 
@@ -80,4 +84,5 @@ def blueprints(api: Api) -> list[Blueprint]:
         personas_blueprint(api.access, api.personas),
         personas_alias(api.access, api.personas),
         setup_blueprint(api.setup),
+        calls_blueprint(api.access, api.call_history),
     ]

@@ -1,0 +1,171 @@
+"""The calls that were and are, over HTTP: lists, one call, its events and words, a file of many, sums by day."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from quart import Blueprint, Response, request
+from quart_schema import document_response, validate_querystring, validate_response
+
+from admin.routes.access import Access
+from admin.services.call_export import MEDIA_TYPES, Export, Format
+from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
+from admin.services.call_status import CallStatus
+from admin.services.call_view import CallDetail, Direction, transcript_text
+from admin.store.call_search import CallFilter
+from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+
+# No database of ours can hold NUL, and no encoding half a surrogate pair.
+TEXT: Final = r"^[^\x00\ud800-\udfff]+$"
+
+EXPORTED_AT_ONCE: Final = 500
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS, pattern=TEXT)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=TEXT)]
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=TEXT)]
+
+
+class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which calls. from, to: when they came or were placed, `to` not included; number: who called or was called, as it
+    was told; text: somebody's words, whatever their case.
+    """
+
+    begun_from: Moment | None = msgspec.field(name="from", default=None)
+    begun_before: Moment | None = msgspec.field(name="to", default=None)
+    number: Number | None = None
+    persona_id: UUID | None = None
+    status: CallStatus | None = None
+    direction: Direction | None = None
+    text: Words | None = None
+
+    def filter(self) -> CallFilter:
+        """For the service."""
+        return CallFilter(
+            begun_from=self.begun_from,
+            begun_before=self.begun_before,
+            numbers=None if self.number is None else _numbers(self.number),
+            persona_id=self.persona_id,
+            status=self.status,
+            direction=self.direction,
+            words=self.text,
+        )
+
+
+class CallPageQuery(CallQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page of which calls."""
+
+    limit: Limit = USUAL_PAGE
+    cursor: Cursor | None = None
+
+
+class ExportQuery(CallQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which calls, and what the file is to be."""
+
+    format: Format = "csv"
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page."""
+
+    limit: Limit = USUAL_PAGE
+    cursor: Cursor | None = None
+
+
+class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which days."""
+
+    begun_from: Moment | None = msgspec.field(name="from", default=None)
+    begun_before: Moment | None = msgspec.field(name="to", default=None)
+
+
+def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
+    """Everything under /api/calls that reads or deletes."""
+    blueprint = Blueprint("calls", __name__)
+
+    @blueprint.get("/api/calls")
+    @validate_querystring(CallPageQuery)
+    @validate_response(CallPage)
+    async def list_calls(query_args: CallPageQuery) -> CallPage:
+        """List calls, newest first. 400 invalid_cursor."""
+        principal = await access.require("calls:read")
+        return await history.page(principal, query_args.filter(), query_args.cursor, query_args.limit)
+
+    @blueprint.get("/api/calls/summary")
+    @validate_querystring(SummaryQuery)
+    @validate_response(Summary)
+    async def get_summary(query_args: SummaryQuery) -> Summary:
+        """Sum up calls by day, in UTC; the last 30 days unless others are asked for."""
+        principal = await access.require("calls:read")
+        return await history.summary(principal, query_args.begun_from, query_args.begun_before)
+
+    @blueprint.get("/api/calls/export")
+    @validate_querystring(ExportQuery)
+    async def export_calls(query_args: ExportQuery) -> Response:
+        """Give calls as a file: CSV, or a JSON array.
+
+        In CSV, text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line's end) has an
+        apostrophe before it; telephone numbers do.
+        """
+        principal = await access.require("calls:read")
+        next_page = partial(history.page, principal, query_args.filter(), limit=EXPORTED_AT_ONCE)
+        first = await next_page(cursor=None)  # while the answer can still become an error
+        chosen = query_args.format
+        response = Response(_pieces(Export(chosen), first, next_page), content_type=MEDIA_TYPES[chosen])
+        response.headers["Content-Disposition"] = f'attachment; filename="calls.{chosen}"'
+        response.timeout = None  # it takes as long as it takes; a client that does not read is let go
+        return response
+
+    @blueprint.get("/api/calls/<sid>")
+    @validate_response(CallDetail)
+    async def get_call(sid: str) -> CallDetail:
+        """Show a call, named by its CallSid or its id, with what happened in it. 404 call_not_found."""
+        return await history.detail(await access.require("calls:read"), sid)
+
+    @blueprint.delete("/api/calls/<sid>")
+    async def delete_call(sid: str) -> Response:
+        """Delete a call with its events and words. 404 call_not_found, 409 call_in_progress."""
+        await history.remove(await access.require("calls:write"), sid)
+        return Response(b"", status=204)
+
+    @blueprint.get("/api/calls/<sid>/events")
+    @validate_querystring(EventQuery)
+    @validate_response(EventPage)
+    async def list_events(sid: str, query_args: EventQuery) -> EventPage:
+        """List what happened in a call, in order. 404 call_not_found, 400 invalid_cursor."""
+        principal = await access.require("calls:read")
+        return await history.events(principal, sid, query_args.cursor, query_args.limit)
+
+    @blueprint.get("/api/calls/<sid>/transcript")
+    @document_response(Transcript)
+    async def get_transcript(sid: str) -> Response:
+        """Show what was said in a call, as JSON or, by Accept, as text/plain. 404 call_not_found."""
+        transcript = await history.transcript(await access.require("calls:read"), sid)
+        offered = ["application/json", "text/plain"]
+        if request.accept_mimetypes.best_match(offered, default=offered[0]) == offered[0]:
+            return Response(msgspec.json.encode(transcript), content_type=offered[0])
+        return Response(
+            transcript_text(transcript.began_at, transcript.turns), content_type="text/plain; charset=utf-8"
+        )
+
+    return blueprint
+
+
+async def _pieces(
+    export: Export, page: CallPage, next_page: Callable[..., Awaitable[CallPage]]
+) -> AsyncIterator[bytes]:
+    yield export.head() + export.body(page.items)
+    while page.next_cursor is not None:
+        page = await next_page(cursor=page.next_cursor)
+        yield export.body(page.items)
+    yield export.end()
+
+
+def _numbers(number: str) -> tuple[str, ...]:
+    """In an address a plus is a space: 4930901820 is looked for as +4930901820, too."""
+    given = number.strip()
+    return (given, f"+{given}") if given.isdecimal() else (given,)
