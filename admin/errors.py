@@ -12,6 +12,7 @@ AdminError
 ├── ChangedMeanwhileError     412  somebody else has changed it since it was read
 ├── TooManyRequestsError      429  come again later
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
+├── DrainingError             503  the server is about to end, another one has to do it
 └── StoreUnavailableError     503  the database cannot be had
 """
 
@@ -127,6 +128,16 @@ class AuthNotConfiguredError(AdminError):
 
     def __init__(self) -> None:
         super().__init__("this server has no Supabase to check that token with; use an API key")
+
+
+class DrainingError(AdminError):
+    """The server takes nothing new: it ends when its last call does."""
+
+    status = 503
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the server is draining; come again", headers={"Retry-After": "5"})
 
 
 class StoreUnavailableError(AdminError):

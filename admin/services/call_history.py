@@ -79,6 +79,10 @@ class CallHistory:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now
 
+    async def viewer(self, asking: Principal) -> Viewer:
+        """Whose calls they may see."""
+        return await self._database.read(lambda connection: _viewer(connection, asking))
+
     async def page(self, asking: Principal, wanted: CallFilter, cursor: str | None, limit: int) -> CallPage:
         """Calls, newest first. Raises: InvalidCursorError, InvalidInputError."""
         wanted = _checked(wanted)

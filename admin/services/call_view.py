@@ -5,7 +5,7 @@ privacy let be written down; what was not written down is not here.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy.engine import RowMapping
 
 from admin.services.call_status import CallStatus
+from admin.services.prices import prices
 
 Direction = Literal["inbound", "outbound"]
 Speaker = Literal["caller", "agent"]
@@ -110,7 +111,7 @@ class CallDetail(CallItem, frozen=True, kw_only=True):
     """A call with what happened in it.
 
     turns: the first ones of a long call, and has_more_turns; answers, barge_in_moments: as they came; latency, usage,
-    recording: as the call's end left them; usage names the price table that the cost was made with, by its date.
+    recording: as the call's end left them; prices_as_of: the day of the price table that this version has.
     """
 
     stream_sid: str
@@ -122,6 +123,7 @@ class CallDetail(CallItem, frozen=True, kw_only=True):
     barge_in_moments: list[BargeIn]
     latency: dict[str, Any] | None
     usage: dict[str, Any] | None
+    prices_as_of: date
     recording: dict[str, Any] | None
 
 
@@ -138,6 +140,7 @@ def detail_of(row: RowMapping, turns: Sequence[RowMapping], moments: Sequence[Ro
         "turns": [turn_of(each) for each in turns[:MAX_TURNS]],
         "has_more_turns": len(turns) > MAX_TURNS,
         "answers": answers_of(moments),
+        "prices_as_of": prices().as_of,
         "barge_in_moments": [_barge_in_of(each) for each in moments if each["name"] == BARGED_IN],
     }
     return CallDetail(**{name: row[name] for name in CallDetail.__struct_fields__ if name not in made}, **made)

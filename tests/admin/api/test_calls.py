@@ -11,6 +11,7 @@ from quart import Response
 from sqlalchemy import func, select
 
 from admin.routes import calls as calls_routes
+from admin.services.prices import prices
 from admin.store import call_search
 from admin.store.database import Database
 from admin.store.schema import call_events, transcript_turns
@@ -167,7 +168,7 @@ async def test_a_list_that_cannot_be_is_refused(owner: Caller, query: dict[str, 
 async def test_one_call_is_shown_with_all_that_happened_in_it(
     owner: Caller, database: Database, wall: WallClock
 ) -> None:
-    sid = add_call(database, owner.account_id, wall(), usage={"prices": "2026-02-01"}, variables={"guests": 2})
+    sid = add_call(database, owner.account_id, wall(), usage={"total_tokens": 7}, variables={"guests": 2})
     add_turns(
         database, sid, wall(), ("agent", "Hello."), ("caller", "Hi."), heard_ms=400, generated_ms=900, was_cut=True
     )
@@ -203,10 +204,11 @@ async def test_one_call_is_shown_with_all_that_happened_in_it(
         }
     ]
     assert (call["usage"], call["variables"], call["has_more_turns"]) == (
-        {"prices": "2026-02-01"},
+        {"total_tokens": 7},
         {"guests": 2},
         False,
     )
+    assert call["prices_as_of"] == prices().as_of.isoformat()
     by_id = await (await owner.get(f"/api/calls/{call['id']}")).get_json()
     assert by_id == call
 
