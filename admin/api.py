@@ -11,6 +11,7 @@ from admin.routes.access import Access
 from admin.routes.audit import audit_blueprint
 from admin.routes.calls import calls_blueprint
 from admin.routes.keys import keys_blueprint
+from admin.routes.live import live_blueprint
 from admin.routes.me import me_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
@@ -19,6 +20,7 @@ from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
 from admin.services.call_history import CallHistory
+from admin.services.live import Live
 from admin.services.logins import LogIns
 from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
@@ -41,20 +43,22 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     secure_cookies: bool
     personas: Personas
     call_history: CallHistory
+    live: Live
 
 
 def open_api(
     database: Database,
     now: Callable[[], datetime],
     *,
+    live: Live | None = None,
     people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
     on_persona_change: Callable[[UUID], None] = nobody_listens,
 ) -> Api:
     """The services over this database.
 
-    Args: now, wall time, in UTC; people, how they are let in; on_persona_change, told the account whose personas are
-    not what they were.
+    Args: now, wall time, in UTC; live, the calls in progress, None where there are none; people, how they are let in;
+    on_persona_change, told the account whose personas are not what they were.
     """
     rules = people or PeopleRules()
     keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
@@ -70,6 +74,7 @@ def open_api(
         secure_cookies=rules.secure_cookies,
         personas=Personas(database, now, persona_rules, on_persona_change),
         call_history=CallHistory(database, now),
+        live=live or Live(now),
     )
 
 
@@ -85,4 +90,5 @@ def blueprints(api: Api) -> list[Blueprint]:
         personas_alias(api.access, api.personas),
         setup_blueprint(api.setup),
         calls_blueprint(api.access, api.call_history),
+        live_blueprint(api.access, api.call_history, api.live),
     ]

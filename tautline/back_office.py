@@ -11,27 +11,31 @@ import trio
 from admin.api import Api, open_api
 from admin.services.call_records import CallRecords
 from admin.services.call_summary import Models
+from admin.services.live import Live
 from admin.services.people import PeopleRules
 from admin.services.personas import PersonaRules
 from admin.services.processes import Processes, this_process
 from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
 from admin.store.database import Database
+from relay import LogEvent
 from tautline import setup_token
 from tautline.settings import Settings
+from tautline.shared import SharedBoards, Worker
 from tautline.store import prepare, wall_time
 
 
 class BackOffice:
-    """Args: is_first, of the processes that share the port: what is said once for all of them, this one says.
+    """Args: worker, who this process is among several that share the port, None when it serves alone.
 
-    Attributes: records, the call log that ends in the database; api, for the app.
+    Attributes: api, for the app; live, the calls in progress; records, of all calls.
     """
 
-    def __init__(self, settings: Settings, database: Database, *, is_first: bool) -> None:
-        self._settings, self._database, self._is_first = settings, database, is_first
+    def __init__(self, settings: Settings, database: Database, worker: Worker | None) -> None:
+        self._settings, self._database, self._worker = settings, database, worker
         self._process = this_process()
         self._models = _models(settings)
+        self.live = _live(worker)
         self.records = CallRecords(
             database,
             wall_time,
@@ -39,7 +43,12 @@ class BackOffice:
             spool=Spool(settings.data_dir / FOLDER, self._process.id),
             models=self._models,
         )
-        self.api = _api(settings, database)
+        self.api = self._open_api()
+
+    def offer(self, call_sid: str, event: LogEvent) -> None:
+        """See relay.CallLog."""
+        self.records.offer(call_sid, event)
+        self.live.offer(call_sid, event)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -50,6 +59,8 @@ class BackOffice:
         async with self.records.writing(), trio.open_nursery() as nursery:
             await nursery.start(self._prepare)
             nursery.start_soon(self._processes().run)
+            if self._worker is not None:
+                nursery.start_soon(self.live.keep_exchanging)
             if self._settings.retention_days is not None:
                 nursery.start_soon(self._retention(self._settings.retention_days).run)
             yield
@@ -58,10 +69,19 @@ class BackOffice:
     async def _prepare(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring the database to the present schema, and let a first owner in. Reports as `prepare` does."""
         await prepare(self._database, migrates=self._settings.migrates, task_status=task_status)
-        if self._is_first:
-            await setup_token.offer(
-                self.api.setup, self._settings.public_url or f"http://localhost:{self._settings.port}"
-            )
+        if self._worker is None or self._worker.number == 1:  # one of them says it
+            address = self._settings.public_url or f"http://localhost:{self._settings.port}"
+            await setup_token.offer(self.api.setup, address)
+
+    def _open_api(self) -> Api:
+        settings = self._settings
+        return open_api(
+            self._database,
+            wall_time,
+            live=self.live,
+            people=PeopleRules(secure_cookies=(settings.public_url or "").startswith("https://")),
+            persona_rules=PersonaRules(max_personas=settings.max_personas),
+        )
 
     def _processes(self) -> Processes:
         return Processes(
@@ -72,13 +92,10 @@ class BackOffice:
         return Retention(self._database, wall_time, days=days, process_id=self._process.id)
 
 
-def _api(settings: Settings, database: Database) -> Api:
-    return open_api(
-        database,
-        wall_time,
-        people=PeopleRules(secure_cookies=(settings.public_url or "").startswith("https://")),
-        persona_rules=PersonaRules(max_personas=settings.max_personas),
-    )
+def _live(worker: Worker | None) -> Live:
+    if worker is None:
+        return Live(wall_time)
+    return Live(wall_time, source=str(worker.number), exchange=SharedBoards(worker))
 
 
 def _models(settings: Settings) -> Models:

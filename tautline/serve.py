@@ -122,9 +122,9 @@ class Server:
         self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
-        self.office = None if database is None else BackOffice(settings, database, is_first=is_first)
+        self.office = None if database is None else BackOffice(settings, database, worker)
         if self.office is not None:
-            call_log = _Tee(call_log, self.office.records)
+            call_log = _Tee(call_log, self.office)
         self.switchboard = Switchboard(
             lambda _version: self._persona.current(),
             connect=self._spares.open_line,
@@ -176,6 +176,8 @@ class Server:
         """Take no new calls, let those in progress end, and hang up what is left after the grace period."""
         self._is_draining = True
         _logger.info("server.draining", active_calls=self.switchboard.active_calls)
+        if self.office is not None:
+            self.office.live.close()  # who watches comes again, and finds another server
         with trio.move_on_after(DRAIN_WITHIN_S):
             await self.switchboard.drain()
         self.switchboard.end_all()

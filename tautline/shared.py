@@ -1,4 +1,4 @@
-"""What the workers of one server know together: which tokens are used, how calls ended, what was counted.
+"""What the workers of one server know together: tokens used, calls that ring, go on and have ended, what was counted.
 
 It lies in a private folder that their parent (tautline.workers) makes, sweeps and removes. Each fact is one small file
 that is created or replaced in one step: nobody reads a half, nobody waits for a lock, and a worker that dies leaves its
@@ -29,7 +29,9 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own within, whi
 TOKENS_KEPT_S: Final = LIVES_S + 2 * CLOCK_SKEW_S  # a token is used after it was made, by a clock that may be behind
 ENDINGS_KEPT_S: Final = 600.0  # Twilio asks within seconds
 
-_TOKENS, _ENDINGS, _TOTALS = "tokens", "endings", "totals"
+RUNG_KEPT_S: Final = 3600.0  # a call may ring, and wait in a queue of Twilio's, before its stream begins
+
+_TOKENS, _ENDINGS, _TOTALS, _BOARDS, _RUNG = "tokens", "endings", "totals", "boards", "rung"
 _logger = structlog.stdlib.get_logger("tautline.shared")
 
 
@@ -64,14 +66,14 @@ def private_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix="tautline-", dir=MEMORY if in_memory else None, ignore_cleanup_errors=True
     ) as name:
-        for each in (_TOKENS, _ENDINGS, _TOTALS):
+        for each in (_TOKENS, _ENDINGS, _TOTALS, _BOARDS, _RUNG):
             (Path(name) / each).mkdir()
         yield Path(name)
 
 
 def sweep(folder: Path, at: float) -> None:
     """Delete what nobody can ask for any more. at: wall seconds."""
-    for name, kept_s in ((_TOKENS, TOKENS_KEPT_S), (_ENDINGS, ENDINGS_KEPT_S)):
+    for name, kept_s in ((_TOKENS, TOKENS_KEPT_S), (_ENDINGS, ENDINGS_KEPT_S), (_RUNG, RUNG_KEPT_S)):
         for file in (folder / name).iterdir():
             try:
                 if file.stat().st_mtime < at - kept_s:
@@ -84,6 +86,7 @@ def settle(folder: Path, number: int) -> None:
     """A worker is over: what it counted stays, what it had open counts no more. For its parent, in its absence."""
     file = folder / _TOTALS / f"{number}.json"
     try:
+        (folder / _BOARDS / f"{number}.json").unlink(missing_ok=True)  # its calls are over with it
         if (totals := _read(file)) is not None:
             _replace(file, _encoded(counted(totals)), number)
     except OSError as error:
@@ -135,8 +138,7 @@ class SharedEndings:
             return None
 
     def _file_of(self, call_sid: str) -> Path:
-        # A hash, because the name comes from the other end of a socket.
-        return self._folder / hashlib.sha256(call_sid.encode()).hexdigest()
+        return self._folder / _hashed(call_sid)
 
 
 class SharedTotals:
@@ -171,6 +173,51 @@ class SharedTotals:
         return merged(each for each in read if each is not None)
 
 
+class SharedBoards:
+    """What each worker shows the others of its calls in progress. See admin.services.live_exchange.Exchange."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._boards, self._rung = Path(worker.folder) / _BOARDS, Path(worker.folder) / _RUNG
+        self._number, self._file = worker.number, Path(worker.folder) / _BOARDS / f"{worker.number}.json"
+        self._seen: dict[str, tuple[tuple[int, int], bytes]] = {}  # when and where each was written, and what
+
+    def note(self, call_sid: str, rung: bytes) -> None:
+        """See Exchange."""
+        try:
+            _replace(self._rung / _hashed(call_sid), rung, self._number)
+        except OSError as error:
+            _logger.error("workers.rung_not_kept", call_sid=call_sid, why=error.strerror)
+
+    def noted(self, call_sid: str) -> bytes | None:
+        """See Exchange."""
+        try:
+            return (self._rung / _hashed(call_sid)).read_bytes()
+        except OSError:
+            return None
+
+    def publish(self, board: bytes) -> None:
+        """See Exchange."""
+        try:
+            _replace(self._file, board, self._number)
+        except OSError as error:
+            _logger.warning("workers.board_not_kept", why=error.strerror)
+
+    def boards(self) -> dict[str, bytes]:
+        """See Exchange."""
+        files = [file for file in self._boards.glob("*.json") if file != self._file]
+        read = {file.stem: self._read(file) for file in files}
+        self._seen = {source: each for source, each in read.items() if each is not None}
+        return {source: content for source, (_, content) in self._seen.items()}
+
+    def _read(self, file: Path) -> tuple[tuple[int, int], bytes] | None:
+        try:
+            stat = file.stat()
+            written, known = (stat.st_mtime_ns, stat.st_ino), self._seen.get(file.stem)
+            return known if known is not None and known[0] == written else (written, file.read_bytes())
+        except OSError:  # its worker has died
+            return None
+
+
 def _read(file: Path) -> Totals | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Totals, dec_hook=_to_counter)
@@ -180,6 +227,11 @@ def _read(file: Path) -> Totals | None:
 
 def _encoded(totals: Totals) -> bytes:
     return msgspec.json.encode(totals)
+
+
+def _hashed(call_sid: str) -> str:
+    """As a file's name; the CallSid itself comes from the other end of a socket."""
+    return hashlib.sha256(call_sid.encode()).hexdigest()
 
 
 def _to_counter(_: type, counts: Any) -> Counter[str]:

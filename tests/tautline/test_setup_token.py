@@ -58,7 +58,7 @@ async def test_of_several_workers_only_the_first_prints_it(
 async def test_nothing_is_printed_where_somebody_can_sign_in(
     database: Database, printed: trio.MemoryReceiveChannel[str]
 ) -> None:
-    office = BackOffice(SETTINGS, database, is_first=True)
+    office = BackOffice(SETTINGS, database, None)
     await database.write(partial(users.add, role="owner", at=wall_time()))
     await setup_token.offer(office.api.setup, "http://localhost:5050")
     with pytest.raises(trio.WouldBlock):
@@ -67,7 +67,7 @@ async def test_nothing_is_printed_where_somebody_can_sign_in(
 
 async def test_a_database_that_is_away_does_not_stop_the_start(printed: trio.MemoryReceiveChannel[str]) -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    office = BackOffice(SETTINGS, database, is_first=True)
+    office = BackOffice(SETTINGS, database, None)
     await setup_token.offer(office.api.setup, "http://localhost:5050")
     with pytest.raises(trio.WouldBlock):
         printed.receive_nowait()

@@ -1,6 +1,7 @@
 """What workers know together, on a folder of the test's own: each object here stands for another process."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from relay.log import CallStarted, KeyPressed
 from tautline import shared
 from tautline.shared import (
     ENDINGS_KEPT_S,
+    RUNG_KEPT_S,
     TOKENS_KEPT_S,
+    SharedBoards,
     SharedEndings,
     SharedTokens,
     SharedTotals,
@@ -158,3 +161,41 @@ def test_what_nobody_asks_for_any_more_is_deleted(folder: Path) -> None:
     assert (tokens.spend("young"), endings.find("CA1"), endings.find("CA2")) == (False, None, Ending("agent_ended", ""))
     assert [file.name for file in (folder / "tokens").iterdir()] == ["young"]
     assert totals.merged().calls_started == 1
+
+
+# What each worker shows of its calls.
+
+
+def test_a_workers_board_is_seen_by_the_others_until_it_dies(folder: Path) -> None:
+    first, second = (SharedBoards(worker(number, folder)) for number in (1, 2))
+    first.publish(b"one")
+    assert first.boards() == {}
+    assert second.boards() == {"1": b"one"}
+    first.publish(b"two")
+    assert second.boards() == {"1": b"two"}
+    settle(folder, 1)
+    assert second.boards() == {}
+
+
+def test_a_board_that_has_not_changed_is_not_read_again(folder: Path) -> None:
+    first, second = (SharedBoards(worker(number, folder)) for number in (1, 2))
+    first.publish(b"one")
+    assert second.boards()["1"] is second.boards()["1"]
+
+
+def test_what_one_worker_was_told_of_a_call_all_know(folder: Path) -> None:
+    first, second = (SharedBoards(worker(number, folder)) for number in (1, 2))
+    first.note("../CA1", b"rung")
+    assert second.noted("../CA1") == b"rung"
+    assert second.noted("CA1") is None
+    sweep(folder, time.time() + RUNG_KEPT_S + 60)
+    assert second.noted("../CA1") is None
+
+
+def test_a_folder_that_is_gone_ends_no_call(folder: Path) -> None:
+    shutil.rmtree(folder)
+    boards = SharedBoards(worker(1, folder))
+    boards.note("CA1", b"rung")
+    boards.publish(b"board")
+    assert boards.noted("CA1") is None
+    assert boards.boards() == {}

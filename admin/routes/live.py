@@ -1,0 +1,65 @@
+"""The calls in progress, over HTTP: as they stand, and as a stream of what happens (Server-Sent Events)."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+from quart import Blueprint, Response, request
+from quart_schema import validate_response
+
+from admin.routes.access import Access
+from admin.services.call_history import CallHistory
+from admin.services.live import Live
+from admin.services.live_events import LiveCall
+from admin.store.call_search import Viewer
+
+STREAM_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # or nginx would keep events until it has some KB of them
+}
+
+
+class LiveCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls that this machine carries now, the oldest first."""
+
+    items: list[LiveCall]
+
+
+def live_blueprint(access: Access, history: CallHistory, live: Live) -> Blueprint:
+    """Everything under /api/live."""
+    blueprint = Blueprint("live", __name__)
+
+    @blueprint.get("/api/live")
+    @validate_response(LiveCalls)
+    async def get_live() -> LiveCalls:
+        """List the calls in progress."""
+        viewer = await history.viewer(await access.require("calls:read"))
+        return LiveCalls(items=live.calls(viewer))
+
+    @blueprint.get("/api/live/events")
+    async def get_live_events() -> Response:
+        """Tell what happens in the calls in progress, as it happens: a stream of Server-Sent Events.
+
+        Events are call.started, call.turn, call.barged_in and call.ended, each a JSON object, and live.reset: something
+        was missed, the calls are to be listed anew. Who comes back with Last-Event-ID is told what they missed. The
+        stream ends after a quarter of an hour, when the server drains, and for who reads too slowly. 429
+        too_many_watchers, 503 draining.
+        """
+        principal = await access.require("calls:read")
+        viewer = await history.viewer(principal)
+        live.require_room(principal.user_id)  # while the answer can still become an error
+        pieces = _pieces(live, principal.user_id, viewer, request.headers.get("Last-Event-ID"))
+        response = Response(b"" if request.method == "HEAD" else pieces, content_type="text/event-stream")
+        response.headers.update(STREAM_HEADERS)
+        response.timeout = None
+        return response
+
+    return blueprint
+
+
+async def _pieces(live: Live, user_id: UUID, viewer: Viewer, last_event_id: str | None) -> AsyncIterator[bytes]:
+    with live.watching(user_id, viewer, last_event_id) as watcher:
+        for piece in watcher.first:
+            yield piece
+        while (more := await watcher.next()) is not None:
+            yield more or live.heartbeat()
