@@ -12,7 +12,7 @@ from admin.errors import ConflictError, InvalidCursorError, InvalidInputError, N
 from admin.services import call_view
 from admin.services.call_view import CallDetail, CallEvent, CallItem, Turn
 from admin.services.principal import Principal
-from admin.store import call_search
+from admin.store import audit, call_search
 from admin.store.call_search import CallFilter, DaySums, Viewer
 from admin.store.database import Database
 
@@ -137,6 +137,8 @@ class CallHistory:
             if row["ended_at"] is None:
                 raise ConflictError("the call is in progress; hang up first", code="call_in_progress")
             call_search.remove(connection, row["id"])
+            facts = {"call_sid": row["call_sid"]}
+            audit.record(connection, asking, "call.deleted", subject=row["id"], facts=facts, at=self._now())
 
         await self._database.write(work)
 

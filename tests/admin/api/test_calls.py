@@ -14,7 +14,7 @@ from admin.routes import calls as calls_routes
 from admin.services.prices import prices
 from admin.store import call_search
 from admin.store.database import Database
-from admin.store.schema import call_events, transcript_turns
+from admin.store.schema import audit_log, call_events, transcript_turns
 from relay.log import AnswerBegan, AnswerSounded, BargedIn, KeyPressed
 from tests.admin.api.call_rows import add_call, add_events, add_turns
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
@@ -331,6 +331,8 @@ async def test_a_deleted_call_is_gone_with_its_words(owner: Caller, database: Da
     with database.engine.connect() as connection:
         for table in (transcript_turns, call_events):
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+        noted = connection.execute(select(audit_log)).mappings().one()
+    assert (noted["action"], noted["actor_id"], noted["facts"]) == ("call.deleted", owner.user_id, {"call_sid": sid})
 
 
 async def test_a_call_in_progress_is_not_deleted(owner: Caller, database: Database, wall: WallClock) -> None:
