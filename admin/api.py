@@ -15,6 +15,7 @@ from admin.routes.live import live_blueprint
 from admin.routes.me import me_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
+from admin.routes.previews import previews_blueprint
 from admin.routes.session import session_blueprint
 from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
@@ -25,6 +26,7 @@ from admin.services.logins import LogIns
 from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
 from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
+from admin.services.previews import OpenSpeech, PreviewRules, Previews
 from admin.services.sessions import Sessions
 from admin.services.setup import Setup
 from admin.store.database import Database
@@ -44,6 +46,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     personas: Personas
     call_history: CallHistory
     live: Live
+    previews: Previews
 
 
 def open_api(
@@ -51,14 +54,17 @@ def open_api(
     now: Callable[[], datetime],
     *,
     live: Live | None = None,
+    speech: OpenSpeech | None = None,
+    preview_rules: PreviewRules | None = None,
     people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
     on_persona_change: Callable[[UUID], None] = nobody_listens,
 ) -> Api:
     """The services over this database.
 
-    Args: now, wall time, in UTC; live, the calls in progress, None where there are none; people, how they are let in;
-    on_persona_change, told the account whose personas are not what they were.
+    Args: now, wall time, in UTC; live, the calls in progress, None where there are none; speech, where previews are
+    spoken, None where they cannot be; people, how they are let in; on_persona_change, told the account whose personas
+    are not what they were.
     """
     rules = people or PeopleRules()
     keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
@@ -75,6 +81,7 @@ def open_api(
         personas=Personas(database, now, persona_rules, on_persona_change),
         call_history=CallHistory(database, now),
         live=live or Live(now),
+        previews=Previews(database, now, speech, preview_rules),
     )
 
 
@@ -91,4 +98,5 @@ def blueprints(api: Api) -> list[Blueprint]:
         setup_blueprint(api.setup),
         calls_blueprint(api.access, api.call_history),
         live_blueprint(api.access, api.call_history, api.live),
+        previews_blueprint(api.access, api.previews),
     ]

@@ -11,6 +11,9 @@ AdminError
 ├── ConflictError             409  what is asked for does not go with what is there
 ├── ChangedMeanwhileError     412  somebody else has changed it since it was read
 ├── TooManyRequestsError      429  come again later
+├── ModelFailedError          502  OpenAI cannot be reached, refused, or did not do what it was asked for
+├── ModelTooSlowError         504  OpenAI took too long
+├── NoModelError              503  OpenAI would have to be asked, and there is no key for it
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
 ├── DrainingError             503  the server is about to end, another one has to do it
 └── StoreUnavailableError     503  the database cannot be had
@@ -118,6 +121,30 @@ class TooManyRequestsError(AdminError):
 
     status = 429
     code = "too_many_requests"
+
+
+class ModelFailedError(AdminError):
+    """OpenAI was asked for something that only it can do, and it was not done."""
+
+    status = 502
+    code = "model_failed"
+
+
+class ModelTooSlowError(AdminError):
+    """OpenAI was asked, and took too long."""
+
+    status = 504
+    code = "model_too_slow"
+
+
+class NoModelError(AdminError):
+    """OpenAI cannot be asked here."""
+
+    status = 503
+    code = "model_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__("this server has no OpenAI key")
 
 
 class AuthNotConfiguredError(AdminError):

@@ -42,6 +42,9 @@ from relay.persona import Persona, SemanticVad, ServerVad, takes_reasoning
 from relay.privacy import Privacy
 from relay.pump import Pump
 from relay.recorder import Capture
+from relay.rendering import MAX_TEXT_CHARACTERS as MAX_RENDERED_CHARACTERS
+from relay.rendering import VERSION as RENDERING_VERSION
+from relay.rendering import Connect as ConnectLine
 from relay.rendering import RenderingError, render_speech
 from relay.seats import Limits, Seats
 from relay.spares import SpareConnections
@@ -54,7 +57,9 @@ from relay.upstream import Upstream, connect_upstream, open_stream_line, open_up
 from relay.usage import TokenUsage
 
 __all__ = [
+    "MAX_RENDERED_CHARACTERS",
     "MEDIA_PATH",
+    "RENDERING_VERSION",
     "TOKEN_PARAMETER",
     "AgentHeard",
     "AnswerBegan",
@@ -70,6 +75,7 @@ __all__ = [
     "CallerSpoke",
     "CallerTranscribed",
     "Capture",
+    "ConnectLine",
     "CutReconciled",
     "Direction",
     "Door",

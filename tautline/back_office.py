@@ -14,6 +14,7 @@ from admin.services.call_summary import Models
 from admin.services.live import Live
 from admin.services.people import PeopleRules
 from admin.services.personas import PersonaRules
+from admin.services.previews import OpenSpeech
 from admin.services.processes import Processes, this_process
 from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
@@ -26,12 +27,15 @@ from tautline.store import prepare, wall_time
 
 
 class BackOffice:
-    """Args: worker, who this process is among several that share the port, None when it serves alone.
+    """Args: worker, who this process is among several that share the port, None when it serves alone; speech, where
+    previews are spoken, None where they cannot be.
 
     Attributes: api, for the app; live, the calls in progress; records, of all calls.
     """
 
-    def __init__(self, settings: Settings, database: Database, worker: Worker | None) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, worker: Worker | None, *, speech: OpenSpeech | None = None
+    ) -> None:
         self._settings, self._database, self._worker = settings, database, worker
         self._process = this_process()
         self._models = _models(settings)
@@ -43,7 +47,7 @@ class BackOffice:
             spool=Spool(settings.data_dir / FOLDER, self._process.id),
             models=self._models,
         )
-        self.api = self._open_api()
+        self.api = self._open_api(speech)
 
     def offer(self, call_sid: str, event: LogEvent) -> None:
         """See relay.CallLog."""
@@ -73,12 +77,13 @@ class BackOffice:
             address = self._settings.public_url or f"http://localhost:{self._settings.port}"
             await setup_token.offer(self.api.setup, address)
 
-    def _open_api(self) -> Api:
+    def _open_api(self, speech: OpenSpeech | None) -> Api:
         settings = self._settings
         return open_api(
             self._database,
             wall_time,
             live=self.live,
+            speech=speech,
             people=PeopleRules(secure_cookies=(settings.public_url or "").startswith("https://")),
             persona_rules=PersonaRules(max_personas=settings.max_personas),
         )

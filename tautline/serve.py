@@ -16,6 +16,7 @@ import trio
 from admin.app import Services, create_app
 from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
+from admin.services.previews import Speech
 from admin.services.signature import TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
@@ -108,11 +109,18 @@ class Server:
         connect = partial(connect_upstream, upstream, self._pump, tls)
         size = settings.upstream_spares if key else 0  # without a key each would be refused
         self._spares = SpareConnections(connect, size=size, totals=self.totals, model=upstream.model)
+
+        def speech(model: str | None) -> Speech:
+            spoken = upstream.with_model(model or "")
+            # The spares are for callers, who wait.
+            return Speech(connect=partial(open_upstream, spoken, self._pump, tls), service=spoken.url)
+
+        usual = speech(None)
         self._persona = SpokenPersona(
             settings.persona(),
             Phrases(settings.data_dir / FOLDER),
-            service=upstream.url,
-            connect=partial(open_upstream, upstream, self._pump, tls),  # the spares are for callers, who wait
+            service=usual.service,
+            connect=usual.connect,
             renders=is_first,
         )
         self._captures = CaptureFolder(
@@ -122,7 +130,9 @@ class Server:
         self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
-        self.office = None if database is None else BackOffice(settings, database, worker)
+        self.office = (
+            None if database is None else BackOffice(settings, database, worker, speech=speech if key else None)
+        )
         if self.office is not None:
             call_log = _Tee(call_log, self.office)
         self.switchboard = Switchboard(
