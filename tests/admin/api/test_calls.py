@@ -14,6 +14,7 @@ from admin.routes import calls as calls_routes
 from admin.services.prices import prices
 from admin.store import call_search
 from admin.store.database import Database
+from admin.store.paging import cursor_of
 from admin.store.schema import audit_log, call_events, transcript_turns
 from relay.log import AnswerBegan, AnswerSounded, BargedIn, KeyPressed
 from tests.admin.api.call_rows import add_call, add_events, add_turns
@@ -150,6 +151,9 @@ async def test_a_search_looks_through_some_calls_at_a_time_and_misses_none(
         {"limit": 0},
         {"limit": 101},
         {"cursor": "no cursor"},
+        {"cursor": cursor_of("2026-03-02T10:00:00\x00", uuid4())},
+        {"cursor": cursor_of("2026-03-02T10:00:00", uuid4())},
+        {"cursor": cursor_of("0001-01-01T00:00:00+23:59", uuid4())},
         {"from": "yesterday"},
         {"from": "2026-03-02T10:00:00"},
         {"from": "0001-01-01T00:00:00+23:00"},
