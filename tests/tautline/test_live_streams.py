@@ -10,15 +10,12 @@ import trio
 
 from admin.api import open_api
 from admin.app import Services, create_app
-from admin.services.api_keys import make_key
 from admin.services.call_record import Rung
 from admin.services.live import Live
 from admin.services.live_watchers import LiveLimits
-from admin.services.principal import SCOPES
-from admin.store import api_keys, users
-from admin.store.database import Database
 from relay import CallerTranscribed, CallStarted, Totals
 from tests.services.databases import Databases
+from tests.services.keys import add_owner
 from tests.services.web import serving_web
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -51,30 +48,13 @@ class Server:
 async def serving(
     databases: Databases, limits: LiveLimits | None = None, send_buffer_bytes: int | None = None
 ) -> AsyncIterator[Server]:
-    key = make_key()
     with databases.open("sqlite") as database:
-        account_id = add_owner(database, key.secret_hash, key.shown_prefix)
+        secret, account_id = add_owner(database, AT)
         live = Live(lambda: AT, limits=limits)
         api = open_api(database, lambda: AT, live=live)
         app = create_app(Services(totals=Totals, readiness=list, api=api))
         async with serving_web(app, send_buffer_bytes=send_buffer_bytes) as port:
-            yield Server(live, port, key.secret, account_id)
-
-
-def add_owner(database: Database, secret_hash: bytes, prefix: str) -> UUID:
-    with database.engine.begin() as connection:
-        user_id = users.add(connection, role="owner", at=AT)
-        api_keys.add(
-            connection,
-            account_id=user_id,
-            user_id=user_id,
-            name="",
-            scopes=SCOPES["owner"],
-            shown_prefix=prefix,
-            secret_hash=secret_hash,
-            at=AT,
-        )
-    return user_id
+            yield Server(live, port, secret, account_id)
 
 
 def begin(server: Server) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from xml.etree.ElementTree import fromstring
 
 import httpx
@@ -18,6 +19,9 @@ from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 from twilio.request_validator import RequestValidator
 
+from admin.errors import DrainingError
+from admin.store.call_search import Viewer
+from admin.store.database import Database
 from benchmarks.conformance.wire import dial
 from benchmarks.simulators.openai import Faults, Reply, Script, Several, SimulatorConfig, ToolCall
 from benchmarks.simulators.openai import serve as serve_openai
@@ -35,8 +39,12 @@ from relay.log import CallEnded, CallStarted, StartRefused
 from tautline import phone, phrases, serve
 from tautline.serve import LineLog, Server
 from tautline.settings import Settings
+from tautline.store import wall_time
+from tests.admin.services.persona_rows import add_persona
 from tests.relay import wire
 from tests.relay.calls import Records
+from tests.services.databases import Databases
+from tests.services.keys import add_owner
 
 TOKEN = "00112233445566778899aabbccddeeff"
 PUBLIC_URL = "https://relay.example.com"
@@ -119,14 +127,16 @@ class Relay:
 
 
 @asynccontextmanager
-async def serving(settings: Settings = SETTINGS, **knobs: Any) -> AsyncIterator[Relay]:
+async def serving(
+    settings: Settings = SETTINGS, *, database: Database | None = None, **knobs: Any
+) -> AsyncIterator[Relay]:
     """knobs: of the simulator that stands in for OpenAI."""
     records = Records()
     config = SimulatorConfig(first_audio_delay_s=0.0, pace=20.0, **knobs)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(partial(serve_openai, config))
         url = f"ws://127.0.0.1:{port}/v1/realtime"
-        server = Server(msgspec.structs.replace(settings, openai_realtime_url=url), records)
+        server = Server(msgspec.structs.replace(settings, openai_realtime_url=url), records, database=database)
         yield Relay(await nursery.start(server.run), records)
         await server.drain()
         nursery.cancel_scope.cancel()
@@ -153,6 +163,36 @@ async def test_twilio_carries_the_token_as_the_webhook_gave_it() -> None:
     assert (report.error, report.ended_by, report.warnings) == (None, "caller", ())
     assert report.marks_sent
     assert [event.reason for event in relay.records.of(CallEnded)] == ["caller_hung_up"]
+
+
+async def test_a_call_in_progress_is_shown_until_it_ends_and_who_watches_is_let_go_by_a_drain() -> None:
+    viewer, records = Viewer(account_id=uuid4(), sees_unowned=True), Records()
+    async with trio.open_nursery() as nursery:
+        openai = await nursery.start(partial(serve_openai, SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)))
+        settings = msgspec.structs.replace(SETTINGS, openai_realtime_url=f"ws://127.0.0.1:{openai}/v1/realtime")
+        server = Server(settings, records)
+        relay = Relay(await nursery.start(server.run), records)
+        async with relay.stream("CA1", await relay.token("CA1")) as stream:
+            await stream.get_message()
+            assert [call.call_sid for call in server.live.calls(viewer)] == ["CA1"]
+        while server.live.calls(viewer):
+            await trio.lowlevel.checkpoint()
+        await server.drain()
+        with pytest.raises(DrainingError):
+            server.live.require_room(uuid4())
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_persona_is_heard_without_a_call(databases: Databases) -> None:
+    with databases.open("sqlite") as database:
+        secret, account_id = add_owner(database, wall_time())
+        path = f"/api/personas/{add_persona(database, account_id)}/preview"
+        script = Script(steps=(Reply("greeting"),))
+        async with serving(database=database, script=script) as relay, httpx.AsyncClient(trust_env=False) as client:
+            headers = {"Authorization": f"Bearer {secret}", "Accept": "audio/wav"}
+            response = await client.post(f"http://127.0.0.1:{relay.port}{path}", json={}, headers=headers)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "audio/wav")
+    assert response.content.startswith(b"RIFF")
 
 
 async def test_a_full_house_tells_the_next_caller_so_and_takes_calls_again_when_one_has_ended() -> None:
