@@ -118,7 +118,8 @@ class Live:
         self.require_room(user_id)
         self.exchange()  # before they are there: what others have shown by now is no news
         watcher = self.watchers.admit(user_id, viewer)
-        watcher.first = [b"retry: %d\n" % COME_AGAIN_MS + self.heartbeat(), *self._missed(viewer, last_event_id)]
+        # The present place comes last: who breaks off before it must be told the rest when they come back.
+        watcher.first = [b"retry: %d\n\n" % COME_AGAIN_MS, *self._missed(viewer, last_event_id), self.heartbeat()]
         try:
             yield watcher
         finally:

@@ -154,7 +154,7 @@ async def test_one_too_many_is_told_to_come_later(databases: Databases) -> None:
     assert b"\r\nretry-after: 30" in answer.lower()
 
 
-@pytest.mark.parametrize("path", ["/api/live/events", "/api/live"])
+@pytest.mark.parametrize("path", ["/api/live/events", "/api/live", "/api/calls/export"])
 async def test_a_head_request_is_answered_and_over(databases: Databases, path: str) -> None:
     async with serving(databases) as server, server.request("HEAD", path) as client:
         assert (await read_all(client)).startswith(b"HTTP/1.1 200")
