@@ -113,7 +113,7 @@ def test_what_answering_machine_detection_found_is_kept_also_when_the_call_is_ov
     [
         {"Timestamp": "yesterday"},
         {"Timestamp": "Mon, 99 Mar 2026 09:59:00 +0000"},
-        {"Timestamp": "Sat, 01 Jan 0001 00:00:00 +1400"},
+        {"Timestamp": "Fri, 31 Dec 9999 23:59:59 -1400"},
         {"SequenceNumber": "-1"},
         {"SequenceNumber": "9" * 30},
         {"SequenceNumber": "²"},

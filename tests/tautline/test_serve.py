@@ -165,22 +165,28 @@ async def test_twilio_carries_the_token_as_the_webhook_gave_it() -> None:
     assert [event.reason for event in relay.records.of(CallEnded)] == ["caller_hung_up"]
 
 
-async def test_a_call_in_progress_is_shown_until_it_ends_and_who_watches_is_let_go_by_a_drain() -> None:
+async def test_a_call_in_progress_is_shown_until_it_ends_and_who_watches_is_let_go_by_a_drain(
+    databases: Databases, tmp_path: Path
+) -> None:
     viewer, records = Viewer(account_id=uuid4(), sees_unowned=True), Records()
-    async with trio.open_nursery() as nursery:
-        openai = await nursery.start(partial(serve_openai, SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)))
-        settings = msgspec.structs.replace(SETTINGS, openai_realtime_url=f"ws://127.0.0.1:{openai}/v1/realtime")
-        server = Server(settings, records)
-        relay = Relay(await nursery.start(server.run), records)
-        async with relay.stream("CA1", await relay.token("CA1")) as stream:
-            await stream.get_message()
-            assert [call.call_sid for call in server.live.calls(viewer)] == ["CA1"]
-        while server.live.calls(viewer):
-            await trio.lowlevel.checkpoint()
-        await server.drain()
-        with pytest.raises(DrainingError):
-            server.live.require_room(uuid4())
-        nursery.cancel_scope.cancel()
+    with databases.open("sqlite") as database:
+        settings = msgspec.structs.replace(SETTINGS, data_dir=tmp_path)
+        async with trio.open_nursery() as nursery:
+            openai = await nursery.start(partial(serve_openai, SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)))
+            settings = msgspec.structs.replace(settings, openai_realtime_url=f"ws://127.0.0.1:{openai}/v1/realtime")
+            server = Server(settings, records, database=database)
+            relay = Relay(await nursery.start(server.run), records)
+            assert server.office is not None
+            live = server.office.live
+            async with relay.stream("CA1", await relay.token("CA1")) as stream:
+                await stream.get_message()
+                assert [call.call_sid for call in live.calls(viewer)] == ["CA1"]
+            while live.calls(viewer):
+                await trio.lowlevel.checkpoint()
+            await server.drain()
+            with pytest.raises(DrainingError):
+                live.require_room(uuid4())
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_persona_is_heard_without_a_call(databases: Databases) -> None:
