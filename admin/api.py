@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from quart import Blueprint
 
-from admin.routes.access import Access
+from admin.routes.access import Access, FindByToken
 from admin.routes.audit import audit_blueprint
 from admin.routes.calls import calls_blueprint
 from admin.routes.keys import keys_blueprint
@@ -29,6 +29,9 @@ from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_
 from admin.services.previews import OpenSpeech, PreviewRules, Previews
 from admin.services.sessions import Sessions
 from admin.services.setup import Setup
+from admin.services.supabase import SupabasePeople
+from admin.services.supabase_auth import SupabaseAuth, SupabaseRules
+from admin.services.supabase_tokens import SupabaseTokens
 from admin.store.database import Database
 
 
@@ -70,7 +73,9 @@ def open_api(
     keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
     passwords = Passwords(rules.password_cost)
     return Api(
-        access=Access(by_key=keys.principal, by_session=sessions.principal),
+        access=Access(
+            by_key=keys.principal, by_session=sessions.principal, by_jwt=_by_jwt(database, now, rules.supabase)
+        ),
         audit_trail=AuditTrail(database),
         sessions=sessions,
         logins=LogIns(database, now, passwords, sessions, rules.logins),
@@ -83,6 +88,13 @@ def open_api(
         live=live or Live(now),
         previews=Previews(database, now, speech, preview_rules),
     )
+
+
+def _by_jwt(database: Database, now: Callable[[], datetime], rules: SupabaseRules | None) -> FindByToken | None:
+    if rules is None:
+        return None
+    tokens = SupabaseTokens(rules, SupabaseAuth(rules), now)
+    return SupabasePeople(database, now, tokens).principal
 
 
 def blueprints(api: Api) -> list[Blueprint]:

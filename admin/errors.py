@@ -16,6 +16,7 @@ AdminError
 ├── NoModelError              503  OpenAI would have to be asked, and there is no key for it
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
 ├── DrainingError             503  the server is about to end, another one has to do it
+├── AuthUnreachableError      503  only Supabase could tell who asks, and it does not answer
 └── StoreUnavailableError     503  the database cannot be had
 """
 
@@ -165,6 +166,16 @@ class DrainingError(AdminError):
 
     def __init__(self) -> None:
         super().__init__("the server is draining; come again", headers={"Retry-After": "5"})
+
+
+class AuthUnreachableError(AdminError):
+    """Supabase cannot be reached, or gives no answer that can be used."""
+
+    status = 503
+    code = "auth_unreachable"
+
+    def __init__(self) -> None:
+        super().__init__("Supabase cannot be asked who you are; try again", headers={"Retry-After": "5"})
 
 
 class StoreUnavailableError(AdminError):

@@ -18,6 +18,7 @@ from admin.services.previews import OpenSpeech
 from admin.services.processes import Processes, this_process
 from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
+from admin.services.supabase_auth import SupabaseRules
 from admin.store.database import Database
 from relay import LogEvent
 from tautline import setup_token
@@ -84,7 +85,7 @@ class BackOffice:
             wall_time,
             live=self.live,
             speech=speech,
-            people=PeopleRules(secure_cookies=(settings.public_url or "").startswith("https://")),
+            people=_people_rules(settings),
             persona_rules=PersonaRules(max_personas=settings.max_personas),
         )
 
@@ -95,6 +96,15 @@ class BackOffice:
 
     def _retention(self, days: int) -> Retention:
         return Retention(self._database, wall_time, days=days, process_id=self._process.id)
+
+
+def _people_rules(settings: Settings) -> PeopleRules:
+    is_https = (settings.public_url or "").startswith("https://")
+    supabase = None
+    if settings.supabase_url is not None and settings.supabase_key is not None:
+        url, key, audience = settings.supabase_url, settings.supabase_key, settings.supabase_jwt_audience
+        supabase = SupabaseRules(url=url, key=key, audience=audience)
+    return PeopleRules(secure_cookies=is_https, supabase=supabase)
 
 
 def _live(worker: Worker | None) -> Live:

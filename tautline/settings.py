@@ -45,6 +45,9 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     twilio_account_sid: Annotated[str, msgspec.Meta(pattern=r"\AAC[0-9a-fA-F]{32}\Z")] | None = None
     twilio_auth_token: Word | None = None
     database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
+    supabase_url: str | None = None  # without a trailing slash, without a default port
+    supabase_key: Word | None = None
+    supabase_jwt_audience: Word = "authenticated"
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
     database_migrate: Switch | None = None
     data_dir: Path = Path("data")
@@ -218,6 +221,25 @@ DOCUMENTED: tuple[Documented, ...] = (
         example="90",
     ),
     Documented(
+        variable="SUPABASE_URL",
+        meaning="The Supabase project whose users may come with its tokens; unset, nobody's tokens but our keys count.",
+        must_be="https:// (in development also http://) and a host name, without user, path or query",
+        example="https://abcdefghijklmnopqrst.supabase.co",
+    ),
+    Documented(
+        variable="SUPABASE_KEY",
+        meaning="The project's publishable (or anon) key; never the secret (or service_role) one.",
+        must_be="the key as Supabase shows it, without spaces",
+        example="sb_publishable_...",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="SUPABASE_JWT_AUDIENCE",
+        meaning="Whom the project's tokens must be for.",
+        must_be="an audience's name, without spaces",
+        example="authenticated",
+    ),
+    Documented(
         variable="REDIS_URL",
         meaning="Shares jobs and rate limits between several machines.",
         must_be="a redis://, rediss:// or unix:// address",
@@ -299,6 +321,14 @@ _WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
     (
         lambda settings: settings.openai_api_key is None and settings.openai_realtime_url.startswith("wss://"),
         "OPENAI_API_KEY is not set: OpenAI will refuse every call. OPENAI_REALTIME_URL=simulator works without a key.",
+    ),
+    (
+        lambda settings: (settings.supabase_url is None) != (settings.supabase_key is None),
+        "SUPABASE_URL and SUPABASE_KEY need each other: without both, Supabase's tokens are answered with 503.",
+    ),
+    (
+        lambda settings: _is_plain_http(settings.supabase_url or ""),
+        "SUPABASE_URL is http://: whoever is on the way can sign in as anybody.",
     ),
     (
         lambda settings: settings.uses_simulator,
@@ -398,6 +428,7 @@ def _missing_in_production(accepted: Mapping[str, Any], texts: Mapping[str, str]
     ]
     for variable, scheme, example in (
         ("PUBLIC_URL", "https://", "https://relay.example.com"),
+        ("SUPABASE_URL", "https://", "https://abcdefghijklmnopqrst.supabase.co"),
         ("OPENAI_REALTIME_URL", "wss://", Settings().openai_realtime_url),
     ):
         if not accepted.get(variable, scheme).startswith(scheme):
@@ -444,6 +475,10 @@ def _to_path(_: type, text: Any) -> Path:
     return Path(text)
 
 
+def _is_plain_http(url: str) -> bool:
+    return url.startswith("http://") and not _is_local(url)
+
+
 def _is_local(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
@@ -459,6 +494,7 @@ _WORDS_OF_OURS = (  # written in whatever case
 )
 _NORMALISE: dict[str, Callable[[str], str]] = {
     "PUBLIC_URL": _public_url,
+    "SUPABASE_URL": _public_url,
     "OPENAI_REALTIME_URL": _realtime_url,
     "TRUSTED_PROXIES": _proxies,
     **dict.fromkeys(_WORDS_OF_OURS, str.lower),

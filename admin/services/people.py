@@ -22,6 +22,7 @@ from admin.services.logins import LogInRules
 from admin.services.passwords import PasswordCost, Passwords
 from admin.services.principal import Principal, Role
 from admin.services.sessions import SessionRules
+from admin.services.supabase_auth import SupabaseRules
 from admin.store import api_keys, audit, invitations, sessions, users
 from admin.store.database import Database
 from admin.store.paging import cursor_of
@@ -31,12 +32,17 @@ INVITED_FOR: Final = timedelta(days=7)
 
 
 class PeopleRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How people are let in. secure_cookies: browsers reach us by https, and need not send the cookie otherwise."""
+    """How people are let in.
+
+    secure_cookies: browsers reach us by https, and need not send the cookie otherwise; supabase: whose tokens are good,
+    None for nobody's.
+    """
 
     sessions: SessionRules = msgspec.field(default_factory=SessionRules)
     logins: LogInRules = msgspec.field(default_factory=LogInRules)
     password_cost: PasswordCost = msgspec.field(default_factory=PasswordCost)
     secure_cookies: bool = False
+    supabase: SupabaseRules | None = None
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
