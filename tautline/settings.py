@@ -494,7 +494,7 @@ _WORDS_OF_OURS = (  # written in whatever case
 )
 _NORMALISE: dict[str, Callable[[str], str]] = {
     "PUBLIC_URL": _public_url,
-    "SUPABASE_URL": _public_url,
+    "SUPABASE_URL": lambda text: _public_url(text).lower(),  # its tokens name it so
     "OPENAI_REALTIME_URL": _realtime_url,
     "TRUSTED_PROXIES": _proxies,
     **dict.fromkeys(_WORDS_OF_OURS, str.lower),

@@ -98,6 +98,9 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("TWILIO_ACCOUNT_SID", "SK0123456789abcdef0123456789abcdef"),
         ("DATABASE_URL", "mysql://db"),
         ("REDIS_URL", "localhost:6379"),
+        ("SUPABASE_URL", "abc.supabase.co"),
+        ("SUPABASE_URL", "https://abc.supabase.co/auth/v1"),
+        ("SUPABASE_KEY", "two words"),
         ("LOG_LEVEL", "loud"),
         ("CAPTURE_AUDIO", "maybe"),
         ("MAX_CALLS", "0"),
@@ -162,6 +165,7 @@ def test_production_names_everything_it_misses() -> None:
         ("PUBLIC_URL", "http://relay.example.com"),
         ("OPENAI_REALTIME_URL", "ws://10.0.0.1/v1/realtime"),
         ("OPENAI_REALTIME_URL", "simulator"),
+        ("SUPABASE_URL", "http://kong:8000"),
     ],
 )
 def test_production_takes_only_encrypted_addresses(variable: str, value: str) -> None:
@@ -183,6 +187,9 @@ def test_complete_production_settings_have_nothing_to_warn_about() -> None:
         ({"TWILIO_AUTH_TOKEN": TOKEN}, "REFUSED"),
         ({"OPENAI_REALTIME_URL": "simulator"}, "built-in simulator"),
         ({"OPENAI_REALTIME_URL": "ws://10.0.0.1/"}, "unencrypted"),
+        ({"SUPABASE_URL": "https://abc.supabase.co"}, "need each other"),
+        ({"SUPABASE_KEY": "sb_publishable_x"}, "need each other"),
+        ({"SUPABASE_URL": "http://kong:8000", "SUPABASE_KEY": "sb_publishable_x"}, "sign in as anybody"),
         ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "ON"}, "WRITTEN DOWN"),
         ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "on", "KEEP_AUDIO": "off"}, "no effect"),
         ({"CAPTURE_DIR": "captures", "CAPTURE_AUDIO": "on", "KEEP_TRANSCRIPT": "off"}, "no effect"),
