@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 from quart_schema import validate_request, validate_response
 from werkzeug.http import dump_cookie
 
@@ -77,5 +77,5 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
 
 
 def client_address() -> str:
-    """Who is at the other end of the connection."""
-    return request.remote_addr or ""
+    """Who asks, as far as the app knows better than the connection does, which may be a proxy's."""
+    return str(g.get("address", request.remote_addr or ""))
