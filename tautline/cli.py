@@ -6,10 +6,9 @@ stays quick. `load_or_exit` gives it the settings.
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import trio
@@ -19,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from admin.services import about
-from tautline import logs, shared, user
+from tautline import db, logs, shared, user
+from tautline.options import EXIT_PROBLEM, EXIT_SETTINGS, EnvFile, load, load_or_exit, refused
 from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
 
 if TYPE_CHECKING:
     from tautline.doctor import CheckResult
 
-EXIT_PROBLEM, EXIT_SETTINGS = 1, 2
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 # Tracebacks stay plain: the pretty ones would show local variables, and those hold keys.
@@ -44,12 +43,7 @@ app.add_typer(conformance)
 bench = typer.Typer(name="bench", help="Put any server under load.", no_args_is_help=True)
 app.add_typer(bench)
 app.add_typer(user.app)
-
-EnvFile = Annotated[
-    Path | None,
-    typer.Option(help="A file of NAME=VALUE lines; without this option `.env`, if there is one."),
-]
-
+app.add_typer(db.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Patience = Annotated[float, typer.Option(min=0.1, help="How many seconds to wait for each thing that should come.")]
@@ -58,22 +52,6 @@ Patience = Annotated[float, typer.Option(min=0.1, help="How many seconds to wait
 def main() -> None:
     """The entry point of the installed command."""
     app()
-
-
-def load_or_exit(env_file: Path | None, **from_options: str) -> Settings:
-    """The settings, or their one error message on the standard error output and exit code 2.
-
-    from_options: variables that the command line sets; they win.
-    """
-    try:
-        return _load(env_file, from_options)
-    except SettingsError as error:
-        raise _refused(error) from None
-
-
-def _refused(error: SettingsError) -> typer.Exit:
-    typer.echo(str(error), err=True)
-    return typer.Exit(EXIT_SETTINGS)
 
 
 def _print_version(wanted: bool) -> None:
@@ -127,7 +105,7 @@ def _serve_with_workers(settings: Settings) -> int:
     try:
         return workers.run(settings, [sys.executable, *sys.orig_argv[1:]])  # the same command, however it was given
     except SettingsError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
 
 
 @app.command("demo")
@@ -305,7 +283,7 @@ def doctor(env_file: EnvFile = None) -> None:
     from tautline.doctor import run_checks, settings_problem  # brings an HTTP client
 
     try:
-        results = trio.run(run_checks, _load(env_file))
+        results = trio.run(run_checks, load(env_file))
     except SettingsError as error:
         results = [settings_problem(error)]
     _console().print(_findings(results))
@@ -324,11 +302,6 @@ def _run_until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
         if others is None:
             return 0
         raise
-
-
-def _load(env_file: Path | None, from_options: Mapping[str, str] = MappingProxyType({})) -> Settings:
-    default = Path(".env")
-    return load_settings({**os.environ, **from_options}, env_file or (default if default.is_file() else None))
 
 
 def _findings(results: "list[CheckResult]") -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import trio
 import typer
 
+from tautline.options import EXIT_PROBLEM, EXIT_SETTINGS, EnvFile, load_or_exit
 from tautline.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ app = typer.Typer(name="user", help="Manage the people who may sign in.", no_arg
 
 Result = TypeVar("Result")
 Email = Annotated[str, typer.Argument(help="Who: the email that they sign in with.")]
-EnvFile = Annotated[
-    Path | None, typer.Option(help="A file of NAME=VALUE lines; without this option `.env`, if there is one.")
-]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of the standard input.")
 ]
@@ -97,7 +95,6 @@ def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -
 
     from admin.errors import AdminError
     from admin.store.migrating import OutdatedSchemaError, UnknownSchemaError
-    from tautline.cli import EXIT_PROBLEM, load_or_exit
 
     settings = load_or_exit(env_file)
     try:
@@ -125,8 +122,6 @@ async def _work_on(settings: Settings, work: "Callable[[People], Awaitable[Resul
 
 
 def _require_email(email: str) -> None:
-    from tautline.cli import EXIT_SETTINGS
-
     name, at, host = email.partition("@")
     if not (name and at and host) or len(email) > 254 or " " in email or not email.isprintable():
         typer.echo("that is no email address; it is written like you@example.com", err=True)
@@ -135,7 +130,6 @@ def _require_email(email: str) -> None:
 
 def _read_password(from_stdin: bool) -> str:
     from admin.services.passwords import MAX_CHARACTERS, MIN_CHARACTERS
-    from tautline.cli import EXIT_SETTINGS
 
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
