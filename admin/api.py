@@ -16,6 +16,7 @@ from admin.routes.me import me_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
 from admin.routes.previews import previews_blueprint
+from admin.routes.rates import Rates
 from admin.routes.session import session_blueprint
 from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
@@ -27,6 +28,7 @@ from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
 from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
 from admin.services.previews import OpenSpeech, PreviewRules, Previews
+from admin.services.rate_limits import RateLimits, RateRules
 from admin.services.sessions import Sessions
 from admin.services.setup import Setup
 from admin.services.supabase import SupabasePeople
@@ -62,19 +64,26 @@ def open_api(
     people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
     on_persona_change: Callable[[UUID], None] = nobody_listens,
+    rate_rules: RateRules | None = None,
+    redis_url: str | None = None,
 ) -> Api:
     """The services over this database.
 
     Args: now, wall time, in UTC; live, the calls in progress, None where there are none; speech, where previews are
     spoken, None where they cannot be; people, how they are let in; on_persona_change, told the account whose personas
-    are not what they were.
+    are not what they were; rate_rules, how often one may ask, None for as often as they like; redis_url, where several
+    processes count together.
     """
     rules = people or PeopleRules()
     keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
     passwords = Passwords(rules.password_cost)
+    rates = None if rate_rules is None else Rates(RateLimits(now, redis_url), rate_rules)
     return Api(
         access=Access(
-            by_key=keys.principal, by_session=sessions.principal, by_jwt=_by_jwt(database, now, rules.supabase)
+            by_key=keys.principal,
+            by_session=sessions.principal,
+            by_jwt=_by_jwt(database, now, rules.supabase),
+            rates=rates,
         ),
         audit_trail=AuditTrail(database),
         sessions=sessions,

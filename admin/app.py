@@ -19,16 +19,22 @@ from werkzeug.exceptions import HTTPException
 
 from admin.api import Api, blueprints
 from admin.errors import AdminError, ErrorBody, ErrorDetail, InvalidInputError
+from admin.manners.access_log import log_requests
+from admin.manners.bounded_request import bound_requests
+from admin.manners.compression import compress_answers
+from admin.manners.cors import allow_origins
+from admin.manners.safe_headers import add_safe_headers
 from admin.routes import twiml
+from admin.routes.access import has_credentials
 from admin.routes.probes import probes_blueprint
+from admin.routes.rates import Rates, is_counted, standing
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
 from admin.services import about, answers
 from admin.services.metrics import Metrics
 from admin.services.outcomes import Endings, Outcomes
 from admin.services.signature import TwilioSignature
-from relay import Totals
+from relay import Networks, Totals, client_address
 
-MAX_BODY_BYTES = 64 * 1024  # Twilio's webhooks are a few KB
 BODY_TIMEOUT_S = 10  # Twilio itself gives up after 15 s
 
 _HARMLESS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,7 +48,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path;
     issue_token: makes the token that a call's media stream must bring, None where none is asked for; has_room: whether
     one more call can be taken; outcomes: how calls ended; staff_number: where a person is reached, E.164, None if
-    nowhere; api: what the REST API is made of, None to go without.
+    nowhere; api: what the REST API is made of, None to go without; cors_origins: whose pages may use it from a browser;
+    trusted_proxies: whose X-Forwarded-For is believed; logs_requests: whether each leaves a line in the log.
     """
 
     totals: Callable[[], Totals]
@@ -55,12 +62,15 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     staff_number: str | None = None
     version: str = about.version()
     api: Api | None = None
+    cors_origins: frozenset[str] = frozenset()
+    trusted_proxies: Networks = ()
+    logs_requests: bool = True
 
 
 def create_app(services: Services) -> QuartTrio:
     """The app, ready to be served."""
     app = QuartTrio("admin", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    bound_requests(app)
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     # Redirects would turn Twilio's POST into a GET and break its signature.
     app.url_map.strict_slashes = False
@@ -80,7 +90,15 @@ def create_app(services: Services) -> QuartTrio:
         for blueprint in blueprints(services.api):
             app.register_blueprint(blueprint)
     _describe(app, services.version)
-    _identify_requests(app)
+    # Answers go through these from the last to the first: what is logged is what is sent.
+    if services.logs_requests:
+        log_requests(app)
+    compress_answers(app)
+    _identify_requests(app, services.trusted_proxies)
+    add_safe_headers(app, is_https=(services.public_url or "").startswith("https://"))
+    allow_origins(app, services.cors_origins)
+    if services.api is not None and services.api.access.rates is not None:
+        _count_requests(app, services.api.access.rates)
     _answer_errors(app)
     return app
 
@@ -97,18 +115,23 @@ def _describe(app: QuartTrio, version: str) -> None:
     )
 
 
-def _identify_requests(app: QuartTrio) -> None:
-    """Give each request an id, in its log lines and in its answer; a client's own id is kept if it is harmless."""
+def _identify_requests(app: QuartTrio, trusted_proxies: Networks) -> None:
+    """Give each request an id, in its log lines and in its answer; a client's own id is kept if it is harmless.
+
+    Its address, `g.address`, is the one that the last proxy of ours has seen; "" when there is none.
+    """
 
     async def begin() -> None:
         headers = request.headers if has_request_context() else websocket.headers
         given = headers.get("X-Request-Id", "")
         g.request_id = given if _HARMLESS_ID.fullmatch(given) else uuid4().hex
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        scope = request.scope if has_request_context() else websocket.scope
+        peer = scope.get("client")
+        g.address = client_address(peer[0], headers.getlist("X-Forwarded-For"), trusted_proxies) if peer else ""
 
     async def finish(response: ResponseTypes) -> ResponseTypes:
         response.headers["X-Request-Id"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     async def finish_websocket(response: ResponseTypes | None) -> ResponseTypes | None:
@@ -118,6 +141,23 @@ def _identify_requests(app: QuartTrio) -> None:
     app.before_websocket(begin)
     app.after_request(finish)
     app.after_websocket(finish_websocket)
+
+
+def _count_requests(app: QuartTrio, rates: Rates) -> None:
+    """Count who comes without credentials; who comes with some is counted when they have been looked at."""
+
+    async def count() -> None:
+        if is_counted() and request.method != "OPTIONS" and not has_credentials():
+            await rates.admit_nobody()
+
+    async def tell(response: ResponseTypes) -> ResponseTypes:
+        found = standing()
+        if found is not None:
+            response.headers.update(found.headers())
+        return response
+
+    app.before_request(count)
+    app.after_request(tell)
 
 
 def _answer_errors(app: QuartTrio) -> None:

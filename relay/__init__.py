@@ -2,7 +2,7 @@
 
 from relay.bargein import BargeInPolicy
 from relay.budget import TokenBudget
-from relay.client_address import Networks
+from relay.client_address import Networks, client_address
 from relay.door import MEDIA_PATH, Door, Entry, ReplayedStream
 from relay.gate import TokenGate
 from relay.keypad import KeyPolicy
@@ -118,6 +118,7 @@ __all__ = [
     "UpstreamFailed",
     "UpstreamReady",
     "UpstreamReplaced",
+    "client_address",
     "connect_upstream",
     "counted",
     "emit",

@@ -16,6 +16,7 @@ from admin.services.people import PeopleRules
 from admin.services.personas import PersonaRules
 from admin.services.previews import OpenSpeech
 from admin.services.processes import Processes, this_process
+from admin.services.rate_limits import RateRules
 from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
 from admin.services.supabase_auth import SupabaseRules
@@ -87,6 +88,10 @@ class BackOffice:
             speech=speech,
             people=_people_rules(settings),
             persona_rules=PersonaRules(max_personas=settings.max_personas),
+            rate_rules=RateRules(
+                per_principal=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address_per_minute
+            ),
+            redis_url=settings.redis_url,
         )
 
     def _processes(self) -> Processes:

@@ -159,6 +159,8 @@ class Server:
             outcomes=self._outcomes,
             staff_number=self._settings.staff_number,
             api=None if self.office is None else self.office.api,
+            cors_origins=self._settings.allowed_origins(),
+            trusted_proxies=self._settings.proxy_networks(),
         )
         async with (
             self._captures.writing(),  # the outermost: the calls below it leave their last lines as they end

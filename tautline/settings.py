@@ -60,6 +60,9 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     max_calls_per_address: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
     max_personas: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     trusted_proxies: str = ""
+    cors_origins: str = ""
+    rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 600
+    rate_limit_per_address_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 60
     tautline_env: Literal["development", "production"] = "development"
 
     @property
@@ -107,6 +110,10 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     def proxy_networks(self) -> Networks:
         """TRUSTED_PROXIES, taken apart."""
         return tuple(ip_network(each) for each in self.trusted_proxies.split(",") if each)
+
+    def allowed_origins(self) -> frozenset[str]:
+        """CORS_ORIGINS, taken apart."""
+        return frozenset(each for each in self.cors_origins.split(",") if each)
 
     def variables(self) -> dict[str, str]:
         """An environment that is read as these settings, secrets included; "" for what is unset."""
@@ -266,9 +273,28 @@ DOCUMENTED: tuple[Documented, ...] = (
     ),
     Documented(
         variable="TRUSTED_PROXIES",
-        meaning="The proxies whose X-Forwarded-For says where a media stream comes from; empty believes nobody's.",
+        meaning="The proxies whose X-Forwarded-For says where a connection comes from; empty believes nobody's.",
         must_be="IP addresses or networks, separated by commas",
         example="127.0.0.1,10.0.0.0/8",
+    ),
+    Documented(
+        variable="CORS_ORIGINS",
+        meaning="The other sites whose pages may call the API from a browser, cookies included; empty is none.",
+        must_be="origins, https://host or https://host:port, separated by commas; never *",
+        example="https://console.example.com",
+    ),
+    Documented(
+        variable="RATE_LIMIT_PER_MINUTE",
+        meaning="How many requests of one key or user the API serves in a minute; each worker counts alone unless "
+        "REDIS_URL is set.",
+        must_be="a whole number from 1 to 1000000",
+        example="600",
+    ),
+    Documented(
+        variable="RATE_LIMIT_PER_ADDRESS_PER_MINUTE",
+        meaning="The same for requests from one address that bring no good key. Twilio's webhooks are never counted.",
+        must_be="a whole number from 1 to 1000000",
+        example="60",
     ),
     Documented(
         variable="DATA_DIR",
@@ -467,6 +493,12 @@ def _realtime_url(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> str:
+    """As browsers write them: the host in lower case, no default port, no path."""
+    origins = (_public_url(each.strip().lower()) for each in text.split(","))
+    return ",".join(origins)
+
+
 def _proxies(text: str) -> str:
     return ",".join(str(ip_network(each.strip())) for each in text.split(","))
 
@@ -497,5 +529,6 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
     "SUPABASE_URL": lambda text: _public_url(text).lower(),  # its tokens name it so
     "OPENAI_REALTIME_URL": _realtime_url,
     "TRUSTED_PROXIES": _proxies,
+    "CORS_ORIGINS": _origins,
     **dict.fromkeys(_WORDS_OF_OURS, str.lower),
 }

@@ -11,6 +11,7 @@ import msgspec
 from quart import g, request
 
 from admin.errors import AuthNotConfiguredError, NotAllowedError, NotAuthenticatedError
+from admin.routes.rates import Rates
 from admin.services.api_keys import PREFIX
 from admin.services.principal import Principal, Scope
 
@@ -23,22 +24,28 @@ FindByToken = Callable[[str], Awaitable[Principal | None]]
 FindBySession = Callable[[str, str | None], Awaitable[Principal | None]]
 
 
+def has_credentials() -> bool:
+    """Whether the request brings any, good or not."""
+    return "Authorization" in request.headers or SESSION_COOKIE in request.cookies
+
+
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Lets requests in.
 
     by_key: whom an API key belongs to; by_jwt: whom a token of Supabase's belongs to, None where it is not configured;
     by_session: whom a session belongs to, by its cookie and, where the request changes something, the CSRF token that
-    came with it, else None.
+    came with it, else None; rates: who asks too often, None to let everybody ask.
     """
 
     by_key: FindByToken
     by_jwt: FindByToken | None = None
     by_session: FindBySession | None = None
+    rates: Rates | None = None
 
     async def require(self, scope: Scope) -> Principal:
         """Who asks, if they may.
 
-        Raises: NotAuthenticatedError, NotAllowedError, AuthNotConfiguredError.
+        Raises: NotAuthenticatedError, NotAllowedError, AuthNotConfiguredError, TooManyRequestsError.
         """
         principal = await self.signed_in()
         if not principal.may(scope):
@@ -48,13 +55,17 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     async def signed_in(self) -> Principal:
         """Who asks, whatever they may.
 
-        Raises: NotAuthenticatedError, AuthNotConfiguredError.
+        Raises: NotAuthenticatedError, AuthNotConfiguredError, TooManyRequestsError.
         """
         if "principal" not in g:
             principal = await self._find()
             if principal is None:
+                if self.rates is not None:
+                    await self.rates.admit_nobody()
                 raise NotAuthenticatedError
             g.principal = principal
+            if self.rates is not None:
+                await self.rates.admit(principal)
         found: Principal = g.principal
         return found
 

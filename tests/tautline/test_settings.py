@@ -387,3 +387,12 @@ def test_a_file_that_is_not_there_or_not_text_is_said_plainly(tmp_path: Path) ->
     assert "cannot be read" in problems({}, tmp_path / "missing.env")
     (tmp_path / "binary.env").write_bytes(b"PORT=\xff\xfe")
     assert "not UTF-8" in problems({}, tmp_path / "binary.env")
+
+
+def test_origins_are_exact_and_never_everybody() -> None:
+    settings = load_settings({"CORS_ORIGINS": "https://Console.example.com:443, http://localhost:3000"}, None)
+    assert settings.allowed_origins() == {"https://console.example.com", "http://localhost:3000"}
+    assert Settings().allowed_origins() == frozenset()
+    for wrong in ("*", "null", "https://*.example.com", "https://a.example.com/path", "a.example.com"):
+        with pytest.raises(SettingsError, match="CORS_ORIGINS must be"):
+            load_settings({"CORS_ORIGINS": wrong}, None)

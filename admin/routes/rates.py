@@ -1,0 +1,61 @@
+"""Who asks too often? Whoever is known is counted by key or user, everybody else by address.
+
+Only what people and programs ask for is counted. Twilio's webhooks never are, because a caller is waiting behind each
+of them, nor are the probes.
+"""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from quart import g, request
+
+from admin.errors import TooManyRequestsError
+from admin.services.principal import Principal
+from admin.services.rate_limits import RateLimits, RateRules, Standing
+
+COUNTED: Final = ("/api/", "/personas", "/docs", "/openapi.json")
+IPV6_PREFIX: Final = 64  # what one customer usually has, as IPv4's one address
+
+
+class Rates:
+    """Counts requests and turns away. Each method counts one request once, however often it is called."""
+
+    def __init__(self, limits: RateLimits, rules: RateRules) -> None:
+        self._limits, self._rules = limits, rules
+
+    async def admit_nobody(self) -> None:
+        """Count a request of somebody unknown. Raises: TooManyRequestsError."""
+        if "standing" not in g:
+            await self._take(f"address:{_whole(g.address)}", self._rules.per_address)
+
+    async def admit(self, principal: Principal) -> None:
+        """Count a request of theirs. Raises: TooManyRequestsError."""
+        who = f"user:{principal.user_id}" if principal.key_id is None else f"key:{principal.key_id}"
+        await self._take(who, self._rules.per_principal)
+
+    async def _take(self, who: str, per_minute: int) -> None:
+        standing = g.standing = await self._limits.take(who, per_minute)
+        if standing.is_over:
+            raise TooManyRequestsError(f"more than {per_minute} requests in a minute", headers=standing.headers())
+
+
+def is_counted() -> bool:
+    """Whether this request is one of those that are counted."""
+    return request.path.startswith(COUNTED)
+
+
+def standing() -> Standing | None:
+    """Where whoever asks stands, None if nobody has counted."""
+    found: Standing | None = g.get("standing")
+    return found
+
+
+def _whole(address: str) -> str:
+    """The address, or the network that one customer has."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((parsed, IPV6_PREFIX), strict=False))
+    return address
