@@ -26,6 +26,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	@echo "== import contracts"
 	$(BIN)/lint-imports
+	@tests/services/install_debian_packages
 	@echo "== pytest"
 	$(BIN)/pytest
 
