@@ -10,6 +10,7 @@ from quart import Blueprint
 from admin.routes.access import Access, FindByToken
 from admin.routes.audit import audit_blueprint
 from admin.routes.calls import calls_blueprint
+from admin.routes.flags import flags_blueprint
 from admin.routes.keys import keys_blueprint
 from admin.routes.live import live_blueprint
 from admin.routes.me import me_blueprint
@@ -22,6 +23,7 @@ from admin.routes.setup import setup_blueprint
 from admin.services.api_keys import ApiKeys
 from admin.services.audit_trail import AuditTrail
 from admin.services.call_history import CallHistory
+from admin.services.flags import Flags
 from admin.services.live import Live
 from admin.services.logins import LogIns
 from admin.services.passwords import Passwords
@@ -52,6 +54,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     call_history: CallHistory
     live: Live
     previews: Previews
+    flags: Flags
 
 
 def open_api(
@@ -96,6 +99,7 @@ def open_api(
         call_history=CallHistory(database, now),
         live=live or Live(now),
         previews=Previews(database, now, speech, preview_rules),
+        flags=Flags(database, now),
     )
 
 
@@ -120,4 +124,5 @@ def blueprints(api: Api) -> list[Blueprint]:
         calls_blueprint(api.access, api.call_history),
         live_blueprint(api.access, api.call_history, api.live),
         previews_blueprint(api.access, api.previews),
+        flags_blueprint(api.access, api.flags),
     ]

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from quart import Response, g, has_request_context, request, websocket
 from quart.typing import ResponseTypes
-from quart_schema import Info, QuartSchema, RequestSchemaValidationError
+from quart_schema import RequestSchemaValidationError
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -23,9 +23,12 @@ from admin.manners.access_log import log_requests
 from admin.manners.bounded_request import bound_requests
 from admin.manners.compression import compress_answers
 from admin.manners.cors import allow_origins
+from admin.manners.openapi import describe
 from admin.manners.safe_headers import add_safe_headers
+from admin.manners.strict_json import be_strict
 from admin.routes import twiml
 from admin.routes.access import has_credentials
+from admin.routes.docs import docs_blueprint
 from admin.routes.probes import probes_blueprint
 from admin.routes.rates import Rates, is_counted, standing
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
@@ -89,7 +92,8 @@ def create_app(services: Services) -> QuartTrio:
     if services.api is not None:
         for blueprint in blueprints(services.api):
             app.register_blueprint(blueprint)
-    _describe(app, services.version)
+    app.register_blueprint(docs_blueprint())
+    describe(app, services.version)
     # Answers go through these from the last to the first: what is logged is what is sent.
     if services.logs_requests:
         log_requests(app)
@@ -99,20 +103,9 @@ def create_app(services: Services) -> QuartTrio:
     allow_origins(app, services.cors_origins)
     if services.api is not None and services.api.access.rates is not None:
         _count_requests(app, services.api.access.rates)
+    be_strict(app)
     _answer_errors(app)
     return app
-
-
-def _describe(app: QuartTrio, version: str) -> None:
-    """Serve /openapi.json. The documentation pages stay off: they load scripts from other people's servers."""
-    QuartSchema(
-        app,
-        info=Info(title="Tautline", version=version),
-        conversion_preference="msgspec",
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-        swagger_ui_path=None,
-    )
 
 
 def _identify_requests(app: QuartTrio, trusted_proxies: Networks) -> None:

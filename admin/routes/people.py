@@ -4,7 +4,13 @@ from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
-from quart_schema import document_response, validate_querystring, validate_request, validate_response
+from quart_schema import (
+    document_response,
+    security_scheme,
+    validate_querystring,
+    validate_request,
+    validate_response,
+)
 
 from admin.errors import ErrorBody
 from admin.routes.access import Access
@@ -91,6 +97,7 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
         return await people.invite(await access.require("people:write"), person_id), 201
 
     @blueprint.post("/api/invitations/accept")
+    @security_scheme([])  # anybody may
     @validate_request(Acceptance)
     async def post_acceptance(data: Acceptance) -> Response:
         """Set one's password with an invitation's token, which works once. 204; 403 invitation_invalid."""

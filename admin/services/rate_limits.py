@@ -58,7 +58,7 @@ class RateLimits:
     """Counts. Args: now, wall time; redis_url, where to count together with others, None to count alone."""
 
     def __init__(self, now: Callable[[], datetime], redis_url: str | None = None) -> None:
-        self._now_s = lambda: now().timestamp()
+        self._now_s: Callable[[], float] = lambda: now().timestamp()
         self._own = _Counter(_Windows(self._now_s), self._now_s)
         self._shared = None if redis_url is None else _Counter(_redis_storage(redis_url), time.time)
         self._limiter = trio.CapacityLimiter(REDIS_CONNECTIONS)
