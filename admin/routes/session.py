@@ -78,5 +78,6 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
 
 
 def client_address() -> str:
-    """Who asks, as far as the app knows better than the connection does, which may be a proxy's."""
-    return str(g.get("address", request.remote_addr or ""))
+    """Where the request comes from, the proxies that are trusted aside."""
+    address: str = g.address
+    return address
