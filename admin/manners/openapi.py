@@ -34,6 +34,7 @@ _ERRORS: Final = {
     "429": "Too many requests; Retry-After says when to come again.",
     "503": "The database cannot be reached, or what would be needed is not configured.",
 }
+_TOLD_ERROR: Final = re.compile(r"\b([45]\d\d) ([a-z]+(?:_[a-z]+)+)")  # "409 email_taken", as docstrings have it
 _BODILESS: Final = ("204", "304")
 
 Operation = dict[str, Any]
@@ -171,6 +172,8 @@ class TruthfulProvider(OpenAPIProvider):
             for status in _ERRORS:
                 if status != "413" or "requestBody" in operation:
                     responses.setdefault(status, {"$ref": f"#/components/responses/Error{status}"})
+            for status, code in _TOLD_ERROR.findall(view.__doc__ or ""):
+                responses.setdefault(status, _error(f"{code}, for one."))
             operation = {"security": [{"bearer": []}, {"session": []}], **operation}
         elif not responses:
             responses = _twilio_s()
