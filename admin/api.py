@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 from quart import Blueprint
@@ -14,6 +13,7 @@ from admin.routes.flags import flags_blueprint
 from admin.routes.keys import keys_blueprint
 from admin.routes.live import live_blueprint
 from admin.routes.me import me_blueprint
+from admin.routes.numbers import numbers_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
 from admin.routes.previews import previews_blueprint
@@ -28,7 +28,8 @@ from admin.services.live import Live
 from admin.services.logins import LogIns
 from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
-from admin.services.personas import USUAL_RULES, PersonaRules, Personas, nobody_listens
+from admin.services.personas import USUAL_RULES, PersonaRules, Personas
+from admin.services.phone_numbers import PhoneNumbers
 from admin.services.previews import OpenSpeech, PreviewRules, Previews
 from admin.services.rate_limits import RateLimits, RateRules
 from admin.services.sessions import Sessions
@@ -51,6 +52,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup
     secure_cookies: bool
     personas: Personas
+    numbers: PhoneNumbers
     call_history: CallHistory
     live: Live
     previews: Previews
@@ -66,15 +68,15 @@ def open_api(
     preview_rules: PreviewRules | None = None,
     people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
-    on_persona_change: Callable[[UUID], None] = nobody_listens,
+    directory_changed: Callable[[], None] = lambda: None,
     rate_rules: RateRules | None = None,
     redis_url: str | None = None,
 ) -> Api:
     """The services over this database.
 
     Args: now, wall time, in UTC; live, the calls in progress, None where there are none; speech, where previews are
-    spoken, None where they cannot be; people, how they are let in; on_persona_change, told the account whose personas
-    are not what they were; rate_rules, how often one may ask, None for as often as they like; redis_url, where several
+    spoken, None where they cannot be; people, how they are let in; directory_changed, called when a change of what
+    answers calls is kept; rate_rules, how often one may ask, None for as often as they like; redis_url, where several
     processes count together.
     """
     rules = people or PeopleRules()
@@ -95,7 +97,8 @@ def open_api(
         keys=keys,
         setup=Setup(database, now, passwords),
         secure_cookies=rules.secure_cookies,
-        personas=Personas(database, now, persona_rules, on_persona_change),
+        personas=Personas(database, now, persona_rules, lambda _: directory_changed()),
+        numbers=PhoneNumbers(database, now, directory_changed),
         call_history=CallHistory(database, now),
         live=live or Live(now),
         previews=Previews(database, now, speech, preview_rules),
@@ -120,6 +123,7 @@ def blueprints(api: Api) -> list[Blueprint]:
         keys_blueprint(api.access, api.keys),
         personas_blueprint(api.access, api.personas),
         personas_alias(api.access, api.personas),
+        numbers_blueprint(api.access, api.numbers),
         setup_blueprint(api.setup),
         calls_blueprint(api.access, api.call_history),
         live_blueprint(api.access, api.call_history, api.live),

@@ -1,0 +1,101 @@
+"""Phone numbers: who answers them and when, as the people of an account set it up."""
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from quart import Blueprint, Response
+from quart_schema import document_response, validate_querystring, validate_request, validate_response
+
+from admin.errors import ErrorBody
+from admin.routes import versions
+from admin.routes.access import Access
+from admin.services.phone_numbers import NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
+from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+
+Versioned = tuple[PhoneNumber, int, dict[str, str]]
+
+
+class NumberQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page. cursor: the next_cursor of the one before."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = USUAL_PAGE
+    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)] | None = None
+
+
+def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
+    """/api/numbers."""
+    blueprint = Blueprint("numbers", __name__)
+
+    @blueprint.get("/api/numbers")
+    @validate_querystring(NumberQuery)
+    @validate_response(NumberPage)
+    @document_response(ErrorBody, 400)
+    async def get_numbers(query_args: NumberQuery) -> NumberPage:
+        """List the account's numbers. 400 invalid_cursor."""
+        principal = await access.require("numbers:read")
+        return await numbers.page(principal.account_id, query_args.cursor, query_args.limit)
+
+    @blueprint.post("/api/numbers")
+    @validate_request(NumberInput)
+    @validate_response(PhoneNumber, 201)
+    @document_response(ErrorBody, 400)
+    @document_response(ErrorBody, 404)
+    @document_response(ErrorBody, 409)
+    async def post_number(data: NumberInput) -> Versioned:
+        """Add a number. 409 number_taken, 404 persona_not_found."""
+        principal = await access.require("numbers:write")
+        number = await numbers.add(principal.account_id, data)
+        return number, 201, {**_etag(number), "Location": f"/api/numbers/{number.id}"}
+
+    @blueprint.get("/api/numbers/<uuid:number_id>")
+    @validate_response(PhoneNumber)
+    @document_response(ErrorBody, 404)
+    async def get_number(number_id: UUID) -> Versioned | Response:
+        """Show a number, or 304 to who has it already. 404 number_not_found."""
+        principal = await access.require("numbers:read")
+        number = await numbers.get(principal.account_id, number_id)
+        return versions.not_modified(number.version) if versions.is_known(number.version) else _versioned(number)
+
+    @blueprint.put("/api/numbers/<uuid:number_id>")
+    @validate_request(NumberInput)
+    @validate_response(PhoneNumber)
+    @document_response(ErrorBody, 400)
+    @document_response(ErrorBody, 404)
+    @document_response(ErrorBody, 409)
+    @document_response(ErrorBody, 412)
+    async def put_number(number_id: UUID, data: NumberInput) -> Versioned:
+        """Replace all that is set up for a number. 409 number_taken, 412 changed_meanwhile."""
+        principal = await access.require("numbers:write")
+        return _versioned(await numbers.change(principal.account_id, number_id, data, versions.require_match))
+
+    @blueprint.patch("/api/numbers/<uuid:number_id>")
+    @validate_request(NumberChange)
+    @validate_response(PhoneNumber)
+    @document_response(ErrorBody, 400)
+    @document_response(ErrorBody, 404)
+    @document_response(ErrorBody, 409)
+    @document_response(ErrorBody, 412)
+    async def patch_number(number_id: UUID, data: NumberChange) -> Versioned:
+        """Change some of what is set up for a number. 409 number_taken, 412 changed_meanwhile."""
+        principal = await access.require("numbers:write")
+        return _versioned(await numbers.change(principal.account_id, number_id, data, versions.require_match))
+
+    @blueprint.delete("/api/numbers/<uuid:number_id>")
+    @document_response(ErrorBody, 404)
+    @document_response(ErrorBody, 412)
+    async def delete_number(number_id: UUID) -> tuple[str, int]:
+        """Take a number out of the account. 404 number_not_found, 412 changed_meanwhile."""
+        principal = await access.require("numbers:write")
+        await numbers.remove(principal.account_id, number_id, versions.require_match)
+        return "", 204
+
+    return blueprint
+
+
+def _versioned(number: PhoneNumber) -> Versioned:
+    return number, 200, _etag(number)
+
+
+def _etag(number: PhoneNumber) -> dict[str, str]:
+    return {"ETag": versions.etag(number.version)}

@@ -1,0 +1,225 @@
+"""Phone numbers over HTTP: set up, looked at and changed by the people of one account."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from quart import Response
+from sqlalchemy import Connection, select
+
+from admin.store import directory
+from admin.store.column_types import new_id
+from admin.store.database import Database
+from admin.store.schema import personas, phone_numbers
+from tests.admin.api.conftest import Caller, MakeCaller, WallClock
+
+NUMBER = "+4930901820"
+HOURS = {
+    "time_zone": "Europe/Berlin",
+    "weekly": [{"days": ["monday", "tuesday"], "opens": "11:00", "closes": "23:30"}],
+    "exceptions": [{"date": "2026-12-24", "intervals": []}],
+}
+VOICEMAIL = {"kind": "voicemail", "message": "Wir haben geschlossen.", "language": "de-DE", "max_length_s": 60}
+
+
+async def add(caller: Caller, number: str = NUMBER, **more: Any) -> dict[str, Any]:
+    response = await caller.post("/api/numbers", json={"number": number, **more})
+    assert response.status_code == 201, await response.get_data(as_text=True)
+    added: dict[str, Any] = await response.get_json()
+    return added
+
+
+async def code(response: Response) -> tuple[int, str]:
+    return response.status_code, (await response.get_json())["error"]["code"]
+
+
+def add_persona(database: Database, account_id: UUID, wall: WallClock) -> UUID:
+    persona_id = new_id()
+    with database.engine.begin() as connection:
+        connection.execute(
+            personas.insert().values(
+                id=persona_id, account_id=account_id, name="Luna", version=1, created_at=wall(), updated_at=wall()
+            )
+        )
+    return persona_id
+
+
+async def test_a_number_is_added_as_the_network_knows_it_and_shown_again(owner: Caller) -> None:
+    response = await owner.post(
+        "/api/numbers", json={"number": "+49 (30) 901-820", "label": "Küche", "hours": HOURS, "fallback": VOICEMAIL}
+    )
+    assert response.status_code == 201
+    added = await response.get_json()
+    assert response.headers["Location"] == f"/api/numbers/{added['id']}"
+    assert response.headers["ETag"] == '"1"'
+    assert {name: added[name] for name in ("number", "label", "persona_id", "hours", "fallback", "version")} == {
+        "number": NUMBER,
+        "label": "Küche",
+        "persona_id": None,
+        "hours": HOURS,
+        "fallback": VOICEMAIL,
+        "version": 1,
+    }
+    assert added["created_at"] == added["updated_at"] == "2026-03-02T10:00:00Z"
+    shown = await owner.get(f"/api/numbers/{added['id']}")
+    assert await shown.get_json() == added
+
+
+async def test_a_number_alone_is_always_open_and_has_something_to_say_when_it_is_not(owner: Caller) -> None:
+    added = await add(owner)
+    assert (added["hours"], added["fallback"]["kind"], added["label"]) == (None, "message", "")
+
+
+async def test_a_number_can_be_in_one_account_only(owner: Caller, stranger: Caller) -> None:
+    await add(owner)
+    for caller in (owner, stranger):
+        response = await caller.post("/api/numbers", json={"number": "+49 30 901820"})
+        assert await code(response) == (409, "number_taken")
+    other = await add(stranger, "+4930901821")
+    taking = await stranger.patch(f"/api/numbers/{other['id']}", json={"number": NUMBER})
+    assert await code(taking) == (409, "number_taken")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"number": "030 901820"},
+        {"number": "+1 555 12"},
+        {"number": "+999 123 456 789"},
+        {"number": "+49 30 901820 999999999"},
+        {"number": "anonymous"},
+        {"number": None},
+        {},
+        {"number": NUMBER, "label": "a\x00b"},
+        {"number": NUMBER, "label": "\ud800"},
+        {"number": NUMBER, "label": "x" * 101},
+        {"number": NUMBER, "colour": "red"},
+        {"number": NUMBER, "persona_id": "x"},
+        {"number": NUMBER, "hours": {"time_zone": "Europe/Atlantis"}},
+        {"number": NUMBER, "hours": {**HOURS, "weekly": [{"days": [], "opens": "11:00", "closes": "12:00"}]}},
+        {"number": NUMBER, "hours": {**HOURS, "weekly": [{"days": ["monday"], "opens": "11:00", "closes": "11:00"}]}},
+        {"number": NUMBER, "fallback": {"kind": "fax"}},
+        {"number": NUMBER, "fallback": {"kind": "transfer", "number": "+1 555 12"}},
+        {"number": NUMBER, "fallback": {"kind": "voicemail", "message": "\x00"}},
+        {"number": NUMBER, "fallback": {"kind": "voicemail", "max_length_s": 100_000}},
+        {"number": NUMBER, "fallback": {"kind": "message", "language": '"/>'}},
+    ],
+)
+async def test_what_cannot_be_used_is_refused_and_nothing_is_kept(wrong: dict[str, Any], owner: Caller) -> None:
+    assert await code(await owner.post("/api/numbers", json=wrong)) == (400, "invalid_request")
+    assert (await (await owner.get("/api/numbers")).get_json())["items"] == []
+
+
+async def test_a_transfer_goes_to_a_number_as_the_network_knows_it(owner: Caller) -> None:
+    added = await add(owner, fallback={"kind": "transfer", "number": "+49 (30) 901-822"})
+    assert added["fallback"]["number"] == "+4930901822"
+
+
+async def test_a_number_is_answered_by_a_persona_of_its_own_account_only(
+    owner: Caller, stranger: Caller, database: Database, wall: WallClock
+) -> None:
+    ours, theirs = add_persona(database, owner.account_id, wall), add_persona(database, stranger.account_id, wall)
+    added = await add(owner, persona_id=str(ours))
+    assert added["persona_id"] == str(ours)
+    for other in (theirs, uuid4()):
+        response = await owner.patch(f"/api/numbers/{added['id']}", json={"persona_id": str(other)})
+        assert await code(response) == (404, "persona_not_found")
+    freed = await owner.patch(f"/api/numbers/{added['id']}", json={"persona_id": None})
+    assert (await freed.get_json())["persona_id"] is None
+
+
+async def test_a_patch_changes_what_it_names_and_a_put_all(owner: Caller, wall: WallClock) -> None:
+    added = await add(owner, label="Bar", hours=HOURS, fallback=VOICEMAIL)
+    wall.passes(minutes=1)
+    patched = await (await owner.patch(f"/api/numbers/{added['id']}", json={"label": "Küche"})).get_json()
+    assert patched == added | {"label": "Küche", "version": 2, "updated_at": "2026-03-02T10:01:00Z"}
+    response = await owner.put(f"/api/numbers/{added['id']}", json={"number": NUMBER})
+    replaced = await response.get_json()
+    assert (replaced["label"], replaced["hours"], replaced["version"]) == ("", None, 3)
+    assert response.headers["ETag"] == '"3"'
+
+
+async def test_of_two_who_change_the_same_the_later_one_is_told(owner: Caller) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    first = await owner.patch(path, json={"label": "one"}, headers={"If-Match": '"1"'})
+    assert first.status_code == 200
+    for method, body in (("PATCH", {"label": "two"}), ("PUT", {"number": NUMBER}), ("DELETE", None)):
+        late = await owner.request(method, path, json=body, headers={"If-Match": '"1"'})
+        assert await code(late) == (412, "changed_meanwhile")
+    assert (await (await owner.get(path)).get_json())["label"] == "one"
+
+
+async def test_who_has_a_version_already_is_not_sent_it_again(owner: Caller) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    known = await owner.get(path, headers={"If-None-Match": '"1"'})
+    assert (known.status_code, known.headers["ETag"]) == (304, '"1"')
+    assert (await owner.get(path, headers={"If-None-Match": '"2"'})).status_code == 200
+
+
+async def test_a_deleted_number_is_gone_and_can_be_added_again(owner: Caller, stranger: Caller) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    assert (await owner.delete(path)).status_code == 204
+    for method in ("GET", "DELETE"):
+        assert await code(await owner.request(method, path)) == (404, "number_not_found")
+    await add(stranger)
+
+
+async def test_others_numbers_are_not_there(owner: Caller, stranger: Caller) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    for method, body in (("GET", None), ("PATCH", {}), ("PUT", {"number": "+4930901899"}), ("DELETE", None)):
+        assert await code(await stranger.request(method, path, json=body)) == (404, "number_not_found")
+    assert (await (await stranger.get("/api/numbers")).get_json())["items"] == []
+    assert (await owner.get(path)).status_code == 200
+
+
+async def test_the_list_comes_in_pages_by_number(owner: Caller) -> None:
+    numbers = [f"+493090182{digit}" for digit in (3, 1, 4, 0, 2)]
+    for number in numbers:
+        await add(owner, number)
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = await (await owner.get("/api/numbers", query_string=query)).get_json()
+        seen += [item["number"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == sorted(numbers)
+    for wrong in ({"limit": 0}, {"limit": 101}, {"cursor": "x"}, {"colour": "red"}):
+        assert (await owner.get("/api/numbers", query_string=wrong)).status_code == 400
+
+
+async def test_a_viewer_looks_and_changes_nothing(owner: Caller, make_caller: MakeCaller) -> None:
+    added = await add(owner)
+    viewer = make_caller("viewer", account_id=owner.account_id)
+    assert (await viewer.get(f"/api/numbers/{added['id']}")).status_code == 200
+    for method, path in (("POST", "/api/numbers"), ("PATCH", f"/api/numbers/{added['id']}")):
+        assert await code(await viewer.request(method, path, json={"number": NUMBER})) == (403, "not_allowed")
+
+
+async def test_each_change_that_is_kept_tells_all_processes(owner: Caller, database: Database) -> None:
+    def version(connection: Connection) -> str:
+        return directory.version(connection)
+
+    seen = [await database.read(version)]
+    added = await add(owner)
+    seen.append(await database.read(version))
+    await owner.patch(f"/api/numbers/{added['id']}", json={"label": "Bar"})
+    seen.append(await database.read(version))
+    await owner.patch(f"/api/numbers/{added['id']}", json={"label": "x"}, headers={"If-Match": '"1"'})
+    assert await database.read(version) == seen[-1]
+    await owner.delete(f"/api/numbers/{added['id']}")
+    seen.append(await database.read(version))
+    assert seen[0] == ""
+    assert len(set(seen)) == 4
+
+
+async def test_a_persona_that_is_deleted_leaves_its_number_to_the_active_one(
+    owner: Caller, database: Database, wall: WallClock
+) -> None:
+    persona_id = add_persona(database, owner.account_id, wall)
+    added = await add(owner, persona_id=str(persona_id))
+    with database.engine.begin() as connection:
+        connection.execute(personas.delete().where(personas.c.id == persona_id))
+        assert connection.execute(select(phone_numbers.c.persona_id)).scalar() is None
+    assert (await (await owner.get(f"/api/numbers/{added['id']}")).get_json())["persona_id"] is None
