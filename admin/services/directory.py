@@ -1,0 +1,235 @@
+"""The directory: which persona answers a number, and when. All of it in memory, so that a call never waits for it.
+
+A task reads it from the database as the server starts, at once after a change in this process, and within about a
+second after one in another: every change also changes one small value (admin.store.directory), which is looked at each
+second. While the database cannot be had, the last reading goes on answering; before the first one, the settings'
+persona answers.
+
+A call is answered by the version that its webhook chose, which the stream's token names. It may reach a process that
+has read a newer one meanwhile, so versions are kept for a while after they were replaced; or one that has not read so
+far, and then the newest that is known answers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+import trio
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from admin.services.fallbacks import CLOSED, Fallback
+from admin.services.opening_hours import OpeningHours, Timetable
+from admin.services.templates import CallFacts
+from admin.store import directory, phone_numbers, users
+from admin.store.database import Database
+from relay import Persona
+
+LOOK_EVERY_S: Final = 1.0
+REPLACED_KEPT_S: Final = 300.0  # a token lives for a minute
+MAX_REPLACED: Final = 1000
+
+_logger = structlog.stdlib.get_logger("tautline.directory")
+
+
+class StoredPersona(msgspec.Struct, frozen=True, kw_only=True):
+    """A persona's newest version. render: makes of it who answers one call."""
+
+    id: UUID
+    account_id: UUID
+    is_active: bool
+    number: int
+    render: Callable[[CallFacts], Persona]
+
+    @property
+    def version(self) -> str:
+        """How a stream's token names it."""
+        return f"{self.id.hex}:{self.number}"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a call to a number.
+
+    account_id: whose number it is, None while nobody has an account; persona: None for the settings'; timetable: None
+    for always open; fallback: what a caller meets when it is closed.
+    """
+
+    account_id: UUID | None = None
+    label: str = ""
+    persona: StoredPersona | None = None
+    timetable: Timetable | None = None
+    fallback: Fallback = CLOSED
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether the persona answers at this moment."""
+        return self.timetable is None or self.timetable.is_open(at)
+
+    @property
+    def persona_version(self) -> str:
+        """What the stream's token is to claim."""
+        return "" if self.persona is None else self.persona.version
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The directory at one moment. routes: by number; personas: by id, in hex; elsewhere: numbers of no account."""
+
+    version: str = ""
+    routes: Mapping[str, Route] = {}
+    personas: Mapping[str, StoredPersona] = {}
+    elsewhere: Route = Route()
+
+
+ReadPersonas = Callable[[Connection], Sequence[StoredPersona]]
+
+
+class Directory:
+    """Answers from memory. Its methods but `keep_fresh` wait for nothing.
+
+    Args: read_personas, gives every account's, in a thread; default, the settings' own persona, as it is by now; clock,
+    monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        read_personas: ReadPersonas,
+        default: Callable[[], Persona],
+        *,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self._database, self._read_personas, self._default, self._clock = database, read_personas, default, clock
+        self._snapshot: Snapshot | None = None
+        self._replaced: dict[str, tuple[StoredPersona, float]] = {}  # by version, in the order of their replacement
+        self._is_stale = trio.Event()
+        self._is_reachable = True
+
+    def route(self, number: str) -> Route:
+        """What becomes of a call to this number. One in no account is the first account's."""
+        if self._snapshot is None:
+            return Route()
+        return self._snapshot.routes.get(number, self._snapshot.elsewhere)
+
+    def persona_for(self, version: str, facts: CallFacts | None = None) -> Persona:
+        """Who answers a call whose token claims this version; "" for the settings' persona.
+
+        facts: of the call, for the persona's texts.
+        """
+        if not version:
+            return self._default()
+        stored = self._stored(version)
+        if stored is None:
+            return self._default()
+        try:
+            return stored.render(facts or CallFacts())
+        except Exception:  # a fault of ours in what one persona says costs its call the persona, not the call
+            _logger.exception("persona.not_rendered", version=version)
+            return self._default()
+
+    def changed(self) -> None:
+        """Something of it was changed: read it again, at once."""
+        self._is_stale.set()
+
+    async def keep_fresh(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read it now, which is when this has started, and whenever it has changed."""
+        await self._refresh()
+        task_status.started()
+        while True:
+            with trio.move_on_after(LOOK_EVERY_S):
+                await self._is_stale.wait()
+            await self._refresh()
+
+    def _stored(self, version: str) -> StoredPersona | None:
+        persona_id = version.partition(":")[0]
+        newest = None if self._snapshot is None else self._snapshot.personas.get(persona_id)
+        if newest is not None and newest.version == version:
+            return newest
+        if version in self._replaced:
+            return self._replaced[version][0]
+        # Another process may know it already, and has told its caller's stream of it.
+        self.changed()
+        _logger.warning("persona.version_unknown", version=version, answered_by=newest.version if newest else "")
+        return newest
+
+    async def _refresh(self) -> None:
+        known = None if self._is_stale.is_set() or self._snapshot is None else self._snapshot.version
+        self._is_stale = trio.Event()
+        try:
+            found = await self._database.read(lambda connection: _read(connection, known, self._read_personas))
+        except Exception as error:  # whatever is wrong with the database: calls are answered
+            self._not_read(error)
+            return
+        self._is_reachable = True
+        if found is not None:
+            self._take(found)
+
+    def _take(self, found: Snapshot) -> None:
+        now = self._clock()
+        before = {} if self._snapshot is None else self._snapshot.personas
+        still = {stored.version for stored in found.personas.values()}
+        for stored in before.values():
+            if stored.version not in still:
+                self._replaced[stored.version] = (stored, now)
+        outdated = [version for version, (_, since) in self._replaced.items() if since < now - REPLACED_KEPT_S]
+        surplus = list(self._replaced)[: max(0, len(self._replaced) - MAX_REPLACED)]
+        for version in {*outdated, *surplus}:
+            del self._replaced[version]
+        self._snapshot = found
+
+    def _not_read(self, error: Exception) -> None:
+        """Said once, until it can be read again."""
+        if self._is_reachable:
+            who = "The settings' persona answers" if self._snapshot is None else "What was read last goes on answering"
+            _logger.error("directory.not_read", consequence=f"{who} all calls.", why=type(error).__name__)
+        self._is_reachable = False
+
+
+def _read(connection: Connection, known: str | None, read_personas: ReadPersonas) -> Snapshot | None:
+    """The directory as it is, None if its version is the one that is known."""
+    # First: what is changed while we read makes the version another one, and we read again.
+    version = directory.version(connection)
+    if version == known:
+        return None
+    personas = read_personas(connection)
+    active = {stored.account_id: stored for stored in personas if stored.is_active}
+    by_id = {stored.id: stored for stored in personas}
+    first_account = users.first_account(connection)
+    return Snapshot(
+        version=version,
+        routes={row["number"]: _route(row, by_id, active) for row in phone_numbers.all_of_them(connection)},
+        personas={stored.id.hex: stored for stored in personas},
+        elsewhere=Route(
+            account_id=first_account, persona=active.get(first_account) if first_account is not None else None
+        ),
+    )
+
+
+def _route(row: RowMapping, by_id: Mapping[UUID, StoredPersona], active: Mapping[UUID, StoredPersona]) -> Route:
+    account_id: UUID = row["account_id"]
+    return Route(
+        account_id=account_id,
+        label=row["label"],
+        persona=by_id.get(row["persona_id"], active.get(account_id)),
+        timetable=_timetable(row),
+        fallback=_fallback(row),
+    )
+
+
+def _timetable(row: RowMapping) -> Timetable | None:
+    if row["hours"] is None:
+        return None
+    try:
+        return Timetable(msgspec.convert(row["hours"], OpeningHours))
+    except ValueError as error:  # such as a time zone that this machine does not know
+        _logger.error("number.hours_unusable", number_id=str(row["id"]), why=str(error), consequence="It is open.")
+        return None
+
+
+def _fallback(row: RowMapping) -> Fallback:
+    try:
+        return msgspec.convert(row["fallback"], Fallback)  # type: ignore[no-any-return]  # of a union it says Any
+    except msgspec.ValidationError as error:
+        _logger.error("number.fallback_unusable", number_id=str(row["id"]), why=str(error))
+        return CLOSED
