@@ -17,7 +17,7 @@ from admin.app import Services, create_app
 from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
 from admin.services.previews import Speech
-from admin.services.signature import TwilioSignature
+from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
 from relay import (
@@ -210,7 +210,9 @@ class Server:
         """Whether a media upgrade may come in: None, or the status that refuses it."""
         if self._is_draining:
             return 503
-        if self._signature and not self._signature.websocket(head.target, head.header("x-twilio-signature")):
+        if self._signature and not self._signature.websocket(
+            head.target, head.header(SIGNATURE_HEADER), settings=head.header(SETTINGS_HEADER)
+        ):
             return 403
         return None
 
@@ -292,7 +294,8 @@ async def _open_simulator(nursery: trio.Nursery) -> str:
 def _signature(settings: Settings) -> TwilioSignature | None:
     if settings.twilio_auth_token is None:
         return None
-    return TwilioSignature(settings.twilio_auth_token, settings.public_url)
+    tokens = [settings.twilio_auth_token, settings.twilio_auth_token_secondary]
+    return TwilioSignature(filter(None, tokens), settings.public_url, settings.shared_keys())
 
 
 def _gate(settings: Settings, worker: Worker | None) -> TokenGate | None:

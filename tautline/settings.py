@@ -44,6 +44,8 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     cache_greeting: Switch = "on"
     twilio_account_sid: Annotated[str, msgspec.Meta(pattern=r"\AAC[0-9a-fA-F]{32}\Z")] | None = None
     twilio_auth_token: Word | None = None
+    twilio_auth_token_secondary: Word | None = None
+    twilio_shared_keys: str = ""
     database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
     supabase_url: str | None = None  # without a trailing slash, without a default port
     supabase_key: Word | None = None
@@ -106,6 +108,11 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     def limits(self) -> Limits:
         """How many media sockets may be open at once; half of them, and at least one, may wait for their `start`."""
         return Limits(calls=self.max_calls, waiting=max(1, self.max_calls // 2), per_address=self.max_calls_per_address)
+
+    def shared_keys(self) -> dict[str, str]:
+        """TWILIO_SHARED_KEYS, taken apart: secrets by id."""
+        pairs = (each.partition(":") for each in self.twilio_shared_keys.split(",") if each)
+        return {key: secret for key, _, secret in pairs}
 
     def proxy_networks(self) -> Networks:
         """TRUSTED_PROXIES, taken apart."""
@@ -206,6 +213,20 @@ DOCUMENTED: tuple[Documented, ...] = (
         meaning="The account's primary auth token; it proves that a request is Twilio's.",
         must_be="the token as Twilio's console shows it, without spaces",
         example="00112233445566778899aabbccddeeff",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="TWILIO_AUTH_TOKEN_SECONDARY",
+        meaning="Another auth token whose signatures count, too: the new one, while Twilio still signs with the old.",
+        must_be="the token as Twilio's console shows it, without spaces",
+        example="ffeeddccbbaa99887766554433221100",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="TWILIO_SHARED_KEYS",
+        meaning="Shared keys that sign webhooks in place of the auth token, where Twilio was told to use one.",
+        must_be="ids and secrets joined by colons, separated by commas",
+        example="webhooks_sharedkey_1:secret",
         secrecy="secret",
     ),
     Documented(
@@ -503,6 +524,13 @@ def _proxies(text: str) -> str:
     return ",".join(str(ip_network(each.strip())) for each in text.split(","))
 
 
+def _shared_keys(text: str) -> str:
+    pairs = [each.strip() for each in text.split(",")]
+    if not all(re.fullmatch(r"[\x21-\x7e]+", each) and all(each.partition(":")[::2]) for each in pairs):
+        raise ValueError
+    return ",".join(pairs)
+
+
 def _to_path(_: type, text: Any) -> Path:
     return Path(text)
 
@@ -530,5 +558,6 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
     "OPENAI_REALTIME_URL": _realtime_url,
     "TRUSTED_PROXIES": _proxies,
     "CORS_ORIGINS": _origins,
+    "TWILIO_SHARED_KEYS": _shared_keys,
     **dict.fromkeys(_WORDS_OF_OURS, str.lower),
 }

@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 from admin.errors import InvalidSignatureError
 from admin.services import answers
 from admin.services.outcomes import Endings
-from admin.services.signature import TwilioSignature
+from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
 from relay import TOKEN_PARAMETER, Direction
 
 NAME = "twiml"  # the blueprint's; an unexpected failure in it is answered in TwiML
@@ -124,11 +124,11 @@ def _direction(fields: Mapping[str, str]) -> Direction:
 
 
 async def _require(signature: TwilioSignature) -> None:
-    given = request.headers.get("X-Twilio-Signature")
+    given, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)
     if _is_form():
-        is_signed = signature.http(_target(), given, form=await _fields())
+        is_signed = signature.http(_target(), given, form=await _fields(), settings=settings)
     else:
-        is_signed = signature.http(_target(), given, body=await _body())
+        is_signed = signature.http(_target(), given, body=await _body(), settings=settings)
     if not is_signed:
         # The usual cause is a PUBLIC_URL that is not what Twilio's console says; this line helps to see it.
         _logger.warning("webhook.refused", path=request.path, was_signed=given is not None)

@@ -1,6 +1,8 @@
 """Twilio's signature: vectors computed with the official helper, and every way a request may differ from them."""
 
 import pytest
+from twilio.request_validator import RequestValidator
+from werkzeug.datastructures import MultiDict
 
 from admin.services.signature import TwilioSignature
 
@@ -103,3 +105,65 @@ def test_without_a_public_address_nothing_can_be_right() -> None:
 
 def test_another_token_s_signature_is_refused() -> None:
     assert not TwilioSignature(TOKEN[::-1], "https://relay.example.com").http(FORM_TARGET, FORM_SIGNED, form=FORM)
+
+
+# Keys and tokens that are replaced
+
+SHARED = "s3cr3t-of-a-shared-key"
+ROTATING = TwilioSignature(
+    (TOKEN[::-1], TOKEN), "https://relay.example.com", {"key_1": SHARED, "key_2": "another secret"}
+)
+SHA256 = "key=key_1,algorithm=HMAC_SHA256"
+FORM_URL = "https://relay.example.com" + FORM_TARGET
+
+
+def signed_by(secret: str, algorithm: str, url: str = FORM_URL, form: list[tuple[str, str]] | None = None) -> str:
+    return str(RequestValidator(secret).compute_signature(url, MultiDict(form or []), algorithm))
+
+
+def test_while_a_token_is_replaced_both_are_good() -> None:
+    assert ROTATING.http(FORM_TARGET, FORM_SIGNED, form=FORM)
+    assert ROTATING.http(FORM_TARGET, signed_by(TOKEN[::-1], "HMAC_SHA1", form=FORM), form=FORM)
+    assert ROTATING.websocket("/twilio/media", SOCKET_SIGNED)
+    assert not ROTATING.http(FORM_TARGET, signed_by("a third one", "HMAC_SHA1", form=FORM), form=FORM)
+
+
+@pytest.mark.parametrize("algorithm", ["HMAC_SHA1", "HMAC_SHA256"])
+def test_a_shared_key_signs_what_names_it(algorithm: str) -> None:
+    settings = f"key=key_1,algorithm={algorithm}"
+    given = signed_by(SHARED, algorithm, form=FORM)
+    assert ROTATING.http(FORM_TARGET, given, form=FORM, settings=settings)
+    assert not ROTATING.http(FORM_TARGET, given, form=FORM[1:], settings=settings)
+    socket = signed_by(SHARED, algorithm, "wss://relay.example.com/twilio/media")
+    assert ROTATING.websocket("/twilio/media", socket, settings=settings)
+
+
+def test_the_helper_s_vector_with_sha256_is_right() -> None:
+    by_token_as_key = TwilioSignature("unused", "https://relay.example.com", {"key_1": TOKEN})
+    given = "7nXeecCP1Omf6CqDgLOZLdHs1JknxpQ2RPxOHDRmtI4="
+    assert by_token_as_key.http(FORM_TARGET, given, form=FORM, settings=SHA256)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "key=key_2,algorithm=HMAC_SHA256",  # another key
+        "key=key_3,algorithm=HMAC_SHA256",  # none of ours
+        "key=key_1,algorithm=HMAC_SHA1",  # another algorithm than it was signed with
+        "key=key_1,algorithm=NONE",
+        "algorithm=HMAC_SHA256",
+        "nonsense",
+        "",
+        None,
+    ],
+)
+def test_a_header_can_name_no_secret_but_the_right_one(settings: str | None) -> None:
+    given = signed_by(SHARED, "HMAC_SHA256", form=FORM)
+    assert ROTATING.http(FORM_TARGET, given, form=FORM, settings=SHA256)
+    assert not ROTATING.http(FORM_TARGET, given, form=FORM, settings=settings)
+
+
+def test_a_header_that_names_a_key_rules_the_tokens_out() -> None:
+    assert not ROTATING.http(FORM_TARGET, FORM_SIGNED, form=FORM, settings="key=key_1,algorithm=HMAC_SHA1")
+    sha256 = signed_by(TOKEN, "HMAC_SHA256", form=FORM)
+    assert not ROTATING.http(FORM_TARGET, sha256, form=FORM, settings="algorithm=HMAC_SHA256")

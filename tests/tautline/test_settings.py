@@ -96,6 +96,9 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("OPENAI_API_KEY", "nön-ascii"),
         ("TWILIO_AUTH_TOKEN", "line\nbreak"),
         ("TWILIO_ACCOUNT_SID", "SK0123456789abcdef0123456789abcdef"),
+        ("TWILIO_SHARED_KEYS", "key_1"),
+        ("TWILIO_SHARED_KEYS", "key_1:secret,:another"),
+        ("TWILIO_SHARED_KEYS", "key_1:se cret"),
         ("DATABASE_URL", "mysql://db"),
         ("REDIS_URL", "localhost:6379"),
         ("SUPABASE_URL", "abc.supabase.co"),
@@ -313,6 +316,13 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
     assert load().proxy_networks() == ()
     found = load(TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,2001:db8::/32").proxy_networks()
     assert [str(network) for network in found] == ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
+
+
+def test_shared_keys_are_secrets_by_id_and_never_shown() -> None:
+    assert load().shared_keys() == {}
+    found = load(TWILIO_SHARED_KEYS="key_1:se:cret, key_2:another-long-secret")
+    assert found.shared_keys() == {"key_1": "se:cret", "key_2": "another-long-secret"}
+    assert "se:cret" not in repr(found)
 
 
 def test_the_realtime_address_carries_the_model() -> None:

@@ -359,7 +359,7 @@ async def test_whoever_remembers_personas_hears_of_each_change(
     make_client: MakeClient, owner: Caller, database: Database, wall: WallClock
 ) -> None:
     told: list[object] = []
-    client = make_client(api=open_api(database, wall, on_persona_change=told.append))
+    client = make_client(api=open_api(database, wall, directory_changed=lambda: told.append(None)))
     caller = Caller(client, owner.secret, owner.user_id, owner.account_id)
     path = f"/api/personas/{(await made(caller))['id']}"
     for number, (method, of, body) in enumerate(
