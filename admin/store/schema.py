@@ -278,4 +278,5 @@ audit_log = Table(
     Column("address", Text, nullable=False, default=""),
     Column("request_id", Text, nullable=False, default=""),
     Index("ix_audit_log_account_id_at", "account_id", "at"),
+    Index("ix_audit_log_action_at", "action", "at"),  # how many calls were ordered within a day, by anybody
 )
