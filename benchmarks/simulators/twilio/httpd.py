@@ -24,6 +24,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
+    query: str = ""
     headers: Mapping[str, str] = {}
     body: bytes = b""
 
@@ -91,9 +92,11 @@ async def _read(stream: trio.abc.Stream, connection: h11.Connection) -> HttpRequ
 
 
 def _request(head: h11.Request, body: bytes) -> HttpRequest:
+    target = urlsplit(head.target.decode("latin-1"))
     return HttpRequest(
         method=head.method.decode(),
-        path=urlsplit(head.target.decode("latin-1")).path,
+        path=target.path,
+        query=target.query,
         headers={name.decode(): value.decode("latin-1") for name, value in head.headers},
         body=body,
     )

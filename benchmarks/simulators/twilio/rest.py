@@ -1,7 +1,8 @@
 """The REST API: authenticate, find the resource, do what is asked. Knows no socket; `httpd.py` brings the requests.
 
 Served under /2010-04-01/Accounts/{sid}: Calls.json (create), Calls/{sid}.json (fetch, update), Recordings/{sid} with
-.json, .wav or nothing behind it (fetch, delete).
+.json, .wav or nothing behind it (fetch, delete), IncomingPhoneNumbers.json (list), IncomingPhoneNumbers/{sid}.json
+(fetch, update).
 """
 
 import base64
@@ -10,6 +11,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import Final, Protocol
+from urllib.parse import parse_qs
 
 import msgspec
 import trio
@@ -17,6 +19,7 @@ import trio
 from benchmarks.simulators.twilio.call import Call
 from benchmarks.simulators.twilio.httpd import HttpRequest, HttpResponse
 from benchmarks.simulators.twilio.options import CallOptions
+from benchmarks.simulators.twilio.own_numbers import OwnNumbers
 from benchmarks.simulators.twilio.parameters import BAD_STATUS_EVENTS, has_unknown_events, read_create, read_update
 from benchmarks.simulators.twilio.progress import TERMINAL
 from benchmarks.simulators.twilio.recordings import Recordings
@@ -30,7 +33,8 @@ BAD_CALL_STATE: Final = 21220
 
 _PATH: Final = re.compile(
     r"/2010-04-01/Accounts/(?P<account>AC\w+)/(?:(?P<calls>Calls)\.json|Calls/(?P<call>CA\w+)\.json"
-    r"|Recordings/(?P<recording>RE\w+)(?P<suffix>\.json|\.wav)?)"
+    r"|Recordings/(?P<recording>RE\w+)(?P<suffix>\.json|\.wav)?"
+    r"|(?P<numbers>IncomingPhoneNumbers)\.json|IncomingPhoneNumbers/(?P<number>PN\w+)\.json)"
 )
 
 
@@ -65,6 +69,7 @@ class Switch(Protocol):
     recordings: Recordings
     faults: Faults
     calls: dict[str, Call]
+    own_numbers: OwnNumbers
 
     def warn(self, code: int, detail: str) -> None:
         """Note what Twilio would have logged."""
@@ -99,6 +104,10 @@ class RestApi:
             return self._create(request)
         if path["call"]:
             return self._call(request, path["call"])
+        if path["numbers"]:
+            return self._numbers(request)
+        if path["number"]:
+            return self._number(request, path["number"])
         return self._recording(request, path["recording"], path["suffix"] or "")
 
     def _authenticate(self, request: HttpRequest) -> None:
@@ -148,6 +157,21 @@ class RestApi:
         was_answered = call.status == "in-progress"
         call.hang_up()
         return as_json(200, call_resource(call, status="completed" if was_answered else "canceled"))
+
+    def _numbers(self, request: HttpRequest) -> HttpResponse:
+        _require(request, "GET")
+        wanted = parse_qs(request.query).get("PhoneNumber", [""])[-1]
+        return as_json(200, self._switch.own_numbers.page(wanted))
+
+    def _number(self, request: HttpRequest, sid: str) -> HttpResponse:
+        _require(request, "GET", "POST")
+        own_numbers = self._switch.own_numbers
+        number = own_numbers.find(sid)
+        if number is None:
+            raise _not_found(request)
+        if request.method == "POST":
+            own_numbers.change(number, request.form())
+        return as_json(200, own_numbers.resource(number))
 
     def _recording(self, request: HttpRequest, sid: str, suffix: str) -> HttpResponse:
         _require(request, "GET", "DELETE")

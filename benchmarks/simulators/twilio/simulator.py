@@ -19,6 +19,7 @@ from benchmarks.simulators.twilio.call import Call
 from benchmarks.simulators.twilio.caller import Caller
 from benchmarks.simulators.twilio.httpd import serve_stream
 from benchmarks.simulators.twilio.options import CallOptions
+from benchmarks.simulators.twilio.own_numbers import OwnNumbers
 from benchmarks.simulators.twilio.people import Callee, look_up
 from benchmarks.simulators.twilio.place import answers_at_once
 from benchmarks.simulators.twilio.recordings import API_BASE, Recordings
@@ -36,8 +37,9 @@ class TwilioSimulator:
     """One account.
 
     Attributes: account; template, what REST requests cannot say about a call (its phone book tells who answers which
-    number); recordings; faults, to be set; warnings, what the API took but would have logged; calls, by SID, the ended
-    ones too; reports, of ended calls by SID; rest, the API without its socket; base_url, where it is served.
+    number); recordings; own_numbers; faults, to be set; warnings, what the API took but would have logged; calls, by
+    SID, the ended ones too; reports, of ended calls by SID; rest, the API without its socket; base_url, where it is
+    served.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TwilioSimulator:
         self.account, self.base_url = account, base_url
         self.template = msgspec.structs.replace(template, account_sid=account.sid, auth_token=account.auth_token)
         self.recordings = Recordings(base_url)
+        self.own_numbers = OwnNumbers(account.sid, account.numbers)
         self.faults = Faults()
         self.warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
         self.calls: dict[str, Call] = {}
