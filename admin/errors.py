@@ -14,6 +14,7 @@ AdminError
 ├── ModelFailedError          502  OpenAI cannot be reached, refused, or did not do what it was asked for
 ├── ModelTooSlowError         504  OpenAI took too long
 ├── NoModelError              503  OpenAI would have to be asked, and there is no key for it
+├── TwilioError               503  and others, see admin.services.twilio_errors: only Twilio can do it, and did not
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
 ├── DrainingError             503  the server is about to end, another one has to do it
 ├── AuthUnreachableError      503  only Supabase could tell who asks, and it does not answer
