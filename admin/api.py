@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from quart import Blueprint
@@ -14,6 +15,7 @@ from admin.routes.keys import keys_blueprint
 from admin.routes.live import live_blueprint
 from admin.routes.me import me_blueprint
 from admin.routes.numbers import numbers_blueprint
+from admin.routes.outbound import outbound_blueprint
 from admin.routes.people import people_blueprint
 from admin.routes.personas import personas_alias, personas_blueprint
 from admin.routes.previews import previews_blueprint
@@ -25,7 +27,10 @@ from admin.services.audit_trail import AuditTrail
 from admin.services.call_history import CallHistory
 from admin.services.flags import Flags
 from admin.services.live import Live
+from admin.services.live_calls import LiveCalls
 from admin.services.logins import LogIns
+from admin.services.outbound import Outbound
+from admin.services.outbound_rules import OutboundRules
 from admin.services.passwords import Passwords
 from admin.services.people import People, PeopleRules
 from admin.services.personas import USUAL_RULES, PersonaRules, Personas
@@ -37,6 +42,7 @@ from admin.services.setup import Setup
 from admin.services.supabase import SupabasePeople
 from admin.services.supabase_auth import SupabaseAuth, SupabaseRules
 from admin.services.supabase_tokens import SupabaseTokens
+from admin.services.twilio_rest import TwilioRest
 from admin.store.database import Database
 
 
@@ -52,11 +58,25 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup
     secure_cookies: bool
     personas: Personas
+    previews: Previews
     numbers: PhoneNumbers
+    outbound: Outbound
+    live_calls: LiveCalls
     call_history: CallHistory
     live: Live
-    previews: Previews
     flags: Flags
+
+
+class Telephone(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to place calls and to change them, see Outbound and LiveCalls."""
+
+    rest: TwilioRest | None = None
+    public_url: str | None = None
+    rules: OutboundRules = OutboundRules()
+    staff_number: str | None = None
+
+
+NO_TELEPHONE: Final = Telephone()
 
 
 def open_api(
@@ -66,6 +86,7 @@ def open_api(
     live: Live | None = None,
     speech: OpenSpeech | None = None,
     preview_rules: PreviewRules | None = None,
+    telephone: Telephone = NO_TELEPHONE,
     people: PeopleRules | None = None,
     persona_rules: PersonaRules = USUAL_RULES,
     directory_changed: Callable[[], None] = lambda: None,
@@ -79,29 +100,34 @@ def open_api(
     answers calls is kept; rate_rules, how often one may ask, None for as often as they like; redis_url, where several
     processes count together.
     """
-    rules = people or PeopleRules()
-    keys, sessions = ApiKeys(database, now), Sessions(database, now, rules.sessions)
-    passwords = Passwords(rules.password_cost)
+    lets_in = people or PeopleRules()
+    keys, sessions = ApiKeys(database, now), Sessions(database, now, lets_in.sessions)
+    passwords = Passwords(lets_in.password_cost)
     rates = None if rate_rules is None else Rates(RateLimits(now, redis_url), rate_rules)
+    rest, public_url, rules = telephone.rest, telephone.public_url, telephone.rules
     return Api(
         access=Access(
             by_key=keys.principal,
             by_session=sessions.principal,
-            by_jwt=_by_jwt(database, now, rules.supabase),
+            by_jwt=_by_jwt(database, now, lets_in.supabase),
             rates=rates,
         ),
         audit_trail=AuditTrail(database),
         sessions=sessions,
-        logins=LogIns(database, now, passwords, sessions, rules.logins),
+        logins=LogIns(database, now, passwords, sessions, lets_in.logins),
         people=People(database, now, passwords),
         keys=keys,
         setup=Setup(database, now, passwords),
-        secure_cookies=rules.secure_cookies,
-        personas=Personas(database, now, persona_rules, lambda _: directory_changed()),
+        secure_cookies=lets_in.secure_cookies,
+        personas=Personas(database, now, persona_rules, directory_changed),
+        previews=Previews(database, now, speech, preview_rules),
         numbers=PhoneNumbers(database, now, directory_changed),
+        outbound=Outbound(database, now, rest=rest, public_url=public_url, rules=rules),
+        live_calls=LiveCalls(
+            database, now, rest=rest, public_url=public_url, rules=rules, staff_number=telephone.staff_number
+        ),
         call_history=CallHistory(database, now),
         live=live or Live(now),
-        previews=Previews(database, now, speech, preview_rules),
         flags=Flags(database, now),
     )
 
@@ -121,12 +147,13 @@ def blueprints(api: Api) -> list[Blueprint]:
         session_blueprint(api.access, api.sessions, api.logins, secure_cookies=api.secure_cookies),
         people_blueprint(api.access, api.people),
         keys_blueprint(api.access, api.keys),
+        setup_blueprint(api.setup),
         personas_blueprint(api.access, api.personas),
         personas_alias(api.access, api.personas),
+        previews_blueprint(api.access, api.previews),
         numbers_blueprint(api.access, api.numbers),
-        setup_blueprint(api.setup),
+        outbound_blueprint(api.access, api.outbound, api.live_calls),
         calls_blueprint(api.access, api.call_history),
         live_blueprint(api.access, api.call_history, api.live),
-        previews_blueprint(api.access, api.previews),
         flags_blueprint(api.access, api.flags),
     ]

@@ -87,6 +87,7 @@ def create_app(services: Services) -> QuartTrio:
             has_room=services.has_room,
             outcomes=services.outcomes,
             staff_number=services.staff_number,
+            brief=None if services.api is None else services.api.outbound.briefing,
         )
     )
     if services.api is not None:

@@ -306,8 +306,10 @@ def _gate(settings: Settings, worker: Worker | None) -> TokenGate | None:
     return TokenGate(settings.twilio_auth_token, spend=SharedTokens(worker).spend)
 
 
-def _issue_token(settings: Settings) -> Callable[[str, Direction], str] | None:
+def _issue_token(settings: Settings) -> Callable[[str, Direction, str], str] | None:
     secret = settings.twilio_auth_token
     if secret is None:
         return None
-    return lambda call_sid, direction: issue_stream_token(secret, call_sid, at=time.time(), direction=direction)
+    return lambda call_sid, direction, version: issue_stream_token(
+        secret, call_sid, at=time.time(), direction=direction, persona_version=version
+    )

@@ -54,6 +54,14 @@ def dial_staff(number: str, *, action: str, caller_id: str | None) -> str:
     return str(response)
 
 
+def say_and_ask(text: str, *, language: str | None, url: str) -> str:
+    """Say something, and ask `url` what is next. language: such as de-DE, None for Twilio's usual one."""
+    response = VoiceResponse()
+    response.say(_NOT_XML.sub("", text), language=language)
+    response.redirect(url)
+    return str(response)
+
+
 def regret() -> str:
     """Say that no person could be reached, and end the call."""
     response = VoiceResponse()

@@ -33,7 +33,6 @@ from admin.store.paging import cursor_of
 COPY: Final = " (copy)"
 
 Expect = Callable[[str], None]  # raises ChangedMeanwhileError unless the change was made to what has this tag
-OnChange = Callable[[UUID], None]
 
 
 class PersonaRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,14 +57,10 @@ def any_version(tag: str) -> None:
     """Expects no version: the newest one is meant, whichever that is."""
 
 
-def nobody_listens(account_id: UUID) -> None:
-    """For a process in which nobody remembers personas."""
-
-
 class Personas:
     """The personas of all accounts, each seen by its own people only.
 
-    Args: database; now, wall time; on_change, told the account whose personas are not what they were, once it is so.
+    Args: database; now, wall time; on_change, called once personas are not what they were.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class Personas:
         database: Database,
         now: Callable[[], datetime],
         rules: PersonaRules = USUAL_RULES,
-        on_change: OnChange = nobody_listens,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._database, self._now, self._rules, self._on_change = database, now, rules, on_change
 
@@ -115,7 +110,7 @@ class Personas:
         """A new one, not active. Raises: InvalidInputError, ConflictError too_many_personas."""
         body, warnings = accept(given)
         created = await self._database.write(lambda connection: self._add(connection, principal, body, change))
-        self._on_change(principal.account_id)
+        self._on_change()
         return msgspec.structs.replace(created, warnings=warnings)
 
     async def duplicate(self, principal: Principal, persona_id: UUID) -> Persona:
@@ -128,7 +123,7 @@ class Personas:
             return self._add(connection, principal, body, f"copied from {persona_id} version {original.version}")
 
         copied = await self._database.write(copy)
-        self._on_change(principal.account_id)
+        self._on_change()
         return copied
 
     async def replace(self, principal: Principal, persona_id: UUID, given: PersonaInput, expect: Expect) -> Persona:
@@ -169,7 +164,7 @@ class Personas:
 
         is_changed, persona = await self._database.write(switch)
         if is_changed:
-            self._on_change(principal.account_id)
+            self._on_change()
         return persona
 
     async def delete(self, principal: Principal, persona_id: UUID, expect: Expect) -> None:
@@ -183,7 +178,7 @@ class Personas:
             self._note(connection, principal, "persona.deleted", persona_id)
 
         await self._database.write(remove)
-        self._on_change(principal.account_id)
+        self._on_change()
 
     async def versions(self, principal: Principal, persona_id: UUID, query: PersonaVersionQuery) -> PersonaVersionPage:
         """Some of its versions, the newest first. Raises: NotFoundError."""
@@ -223,7 +218,7 @@ class Personas:
 
         is_changed, persona = await self._database.write(work)
         if is_changed:
-            self._on_change(principal.account_id)
+            self._on_change()
         return persona
 
     def _add(self, connection: Connection, principal: Principal, body: PersonaBody, change: str) -> Persona:

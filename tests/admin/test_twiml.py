@@ -244,7 +244,7 @@ async def test_a_host_header_that_is_no_host_is_refused(make_client: MakeClient)
 # The stream's token, and a house that is full
 
 
-def issue_token(call_sid: str, direction: Direction) -> str:
+def issue_token(call_sid: str, direction: Direction, _persona_version: str) -> str:
     return issue_stream_token(TOKEN, call_sid, at=AT, direction=direction)
 
 
