@@ -79,7 +79,7 @@ def _started(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
 def _ended(call: Row, record: Record) -> dict[str, Any]:
     body = record.body
     report = StatusReport(at=record.at, status="completed", duration_ms=body["duration_ms"])
-    reasons = {"end_reason": body["reason"], "outcome": body.get("outcome", "")}
+    reasons = {"end_reason": body["reason"], "outcome": body.get("outcome") or call.get("outcome", "")}
     return reasons | _standing(call, report)
 
 
