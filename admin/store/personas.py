@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, delete, exists, false, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from admin.store import paging
+from admin.store import directory, paging
 from admin.store.column_types import new_id
 from admin.store.schema import persona_versions, personas, phone_numbers, users
 
@@ -56,6 +56,7 @@ def add(
         )
     )
     _add_version(connection, persona_id, 1, body=body, change=change, by=by, at=at)
+    directory.bump(connection)
     return persona_id
 
 
@@ -75,6 +76,7 @@ def renew(
     newest = {"name": name, "language": language, "version": number, "updated_at": at}
     connection.execute(update(personas).where(personas.c.id == persona_id).values(newest))
     _add_version(connection, persona_id, number, body=body, change=change, by=by, at=at)
+    directory.bump(connection)
 
 
 def _add_version(
@@ -164,6 +166,7 @@ def activate(connection: Connection, account_id: UUID, persona_id: UUID) -> None
     active_ones = update(personas).where(personas.c.account_id == account_id, personas.c.is_active)
     connection.execute(active_ones.values(is_active=false()))
     connection.execute(update(personas).where(personas.c.id == persona_id).values(is_active=True))
+    directory.bump(connection)
 
 
 def is_used_by_a_number(connection: Connection, persona_id: UUID) -> bool:
@@ -174,6 +177,7 @@ def is_used_by_a_number(connection: Connection, persona_id: UUID) -> bool:
 def remove(connection: Connection, persona_id: UUID) -> None:
     """Delete it with all its versions."""
     connection.execute(delete(personas).where(personas.c.id == persona_id))
+    directory.bump(connection)
 
 
 def _current() -> Select[Any]:
