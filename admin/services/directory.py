@@ -142,6 +142,7 @@ class Directory:
             await self._refresh()
 
     def _stored(self, version: str) -> StoredPersona | None:
+        version = version.replace("-", "")  # a UUID may be written either way
         persona_id = version.partition(":")[0]
         newest = None if self._snapshot is None else self._snapshot.personas.get(persona_id)
         if newest is not None and newest.version == version:

@@ -289,6 +289,12 @@ async def test_a_version_that_only_another_process_knows_is_answered_by_the_newe
     assert scene.persona(f"{luna.hex}:2") == "Luna 2"
 
 
+async def test_a_version_may_name_its_persona_with_dashes(scene: Scene) -> None:
+    luna = scene.shop.persona(scene.shop.account(), "Luna", is_active=True)
+    await scene.start()
+    assert scene.persona(f"{luna}:1") == "Luna 1"
+
+
 @pytest.mark.parametrize("version", ["0" * 32 + ":1", ":", "x", "x:y:z"])
 async def test_a_persona_that_nobody_knows_is_the_settings(version: str, scene: Scene) -> None:
     await scene.start()

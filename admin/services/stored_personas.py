@@ -1,0 +1,34 @@
+"""The stored personas, as the directory wants them: each with what makes of it who answers one call."""
+
+from functools import partial
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+
+from admin.services.directory import StoredPersona
+from admin.services.persona_body import PersonaBody, to_relay
+from admin.store import personas
+
+_logger = structlog.stdlib.get_logger("tautline.directory")
+
+
+def read_personas(connection: Connection) -> list[StoredPersona]:
+    """Every account's, in their newest versions. One that a newer Tautline has written may be none that we can read."""
+    stored = []
+    for row in personas.all_current(connection):
+        try:
+            body = msgspec.convert(row["body"], PersonaBody)
+        except msgspec.ValidationError as error:
+            _logger.error("persona.unusable", persona_id=str(row["id"]), version=row["version"], why=str(error))
+            continue
+        stored.append(
+            StoredPersona(
+                id=row["id"],
+                account_id=row["account_id"],
+                is_active=row["is_active"],
+                number=row["version"],
+                render=partial(to_relay, body),
+            )
+        )
+    return stored
