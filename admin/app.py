@@ -28,6 +28,7 @@ from admin.manners.safe_headers import add_safe_headers
 from admin.manners.strict_json import be_strict
 from admin.routes import twiml
 from admin.routes.access import has_credentials
+from admin.routes.callbacks import callbacks_blueprint
 from admin.routes.docs import docs_blueprint
 from admin.routes.probes import probes_blueprint
 from admin.routes.rates import Rates, is_counted, standing
@@ -35,6 +36,7 @@ from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
 from admin.services import about, answers
 from admin.services.metrics import Metrics
 from admin.services.outcomes import Endings, Outcomes
+from admin.services.reception import Reception
 from admin.services.signature import TwilioSignature
 from relay import Networks, Totals, client_address
 
@@ -51,8 +53,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     signature: None leaves Twilio's webhooks unchecked, for development without a token; public_url: without a path;
     issue_token: makes the token that a call's media stream must bring, None where none is asked for; has_room: whether
     one more call can be taken; outcomes: how calls ended; staff_number: where a person is reached, E.164, None if
-    nowhere; api: what the REST API is made of, None to go without; cors_origins: whose pages may use it from a browser;
-    trusted_proxies: whose X-Forwarded-For is believed; logs_requests: whether each leaves a line in the log.
+    nowhere; reception: what answers a number, and where what is learnt of calls goes; api: what the REST API is made
+    of, None to go without; cors_origins: whose pages may use it from a browser; trusted_proxies: whose X-Forwarded-For
+    is believed; logs_requests: whether each leaves a line in the log.
     """
 
     totals: Callable[[], Totals]
@@ -63,6 +66,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     has_room: Callable[[], bool] = lambda: True
     outcomes: Endings = msgspec.field(default_factory=Outcomes)
     staff_number: str | None = None
+    reception: Reception = Reception()
     version: str = about.version()
     api: Api | None = None
     cors_origins: frozenset[str] = frozenset()
@@ -88,8 +92,10 @@ def create_app(services: Services) -> QuartTrio:
             outcomes=services.outcomes,
             staff_number=services.staff_number,
             brief=None if services.api is None else services.api.outbound.briefing,
+            reception=services.reception,
         )
     )
+    app.register_blueprint(callbacks_blueprint(services.signature, services.reception))
     if services.api is not None:
         for blueprint in blueprints(services.api):
             app.register_blueprint(blueprint)

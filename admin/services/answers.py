@@ -3,15 +3,21 @@
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
 
 from admin.errors import UnusableHostError
+from admin.services.fallbacks import Fallback, Message, Transfer, Voicemail
 from relay import MEDIA_PATH
 
 AFTER_STREAM_PATH = "/after-stream"
 AFTER_DIAL_PATH = "/after-dial"
+AFTER_VOICEMAIL_PATH = "/after-voicemail"
+STATUS_PATH = "/voice/status"
+STREAM_STATUS_PATH = "/stream/status"
+RECORDING_PATH = "/voice/recording"
 PARAMETER_CHARACTERS = 499  # Twilio: a <Parameter>'s name and value stay under 500 characters together
 STAFF_RINGS_S = 20  # not much longer, or a mobile phone's mailbox answers in their place
 
@@ -19,14 +25,15 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def connect(*, stream_url: str, action: str, parameters: Mapping[str, str]) -> str:
+def connect(*, stream_url: str, action: str, parameters: Mapping[str, str], status_callback: str | None = None) -> str:
     """Join the call to our media stream; Twilio asks `action` what to do once the stream is closed.
 
-    parameters: come back in the stream's start message. Blank ones are left out, long ones cut.
+    Args: parameters, come back in the stream's start message, blank ones are left out, long ones cut; status_callback,
+    told when the stream begins, ends or fails.
     """
     response = VoiceResponse()
     verb = Connect(action=action)
-    stream = verb.stream(url=stream_url)
+    stream = verb.stream(url=stream_url, status_callback=status_callback)
     for name, value in parameters.items():
         fitting = _NOT_XML.sub("", value)[: PARAMETER_CHARACTERS - len(name)]
         if fitting:
@@ -59,6 +66,41 @@ def say_and_ask(text: str, *, language: str | None, url: str) -> str:
     response = VoiceResponse()
     response.say(_NOT_XML.sub("", text), language=language)
     response.redirect(url)
+    return str(response)
+
+
+def meet_closed(fallback: Fallback, *, public_url: str | None) -> str:
+    """What a caller meets outside of opening hours; where it goes on, Twilio asks or tells us under public_url."""
+    base = public_url or ""
+    response = VoiceResponse()
+    if message := _NOT_XML.sub("", fallback.message).strip():
+        response.say(message, language=fallback.language or None)
+    match fallback:
+        case Voicemail(max_length_s=max_length_s):
+            response.record(
+                action=base + AFTER_VOICEMAIL_PATH,
+                max_length=max_length_s,
+                finish_on_key="#",
+                recording_status_callback=base + RECORDING_PATH,
+                recording_status_callback_event="completed absent",
+            )
+            response.hangup()  # reached when nothing was said
+        case Transfer(number=number):
+            verb = Dial(action=base + AFTER_DIAL_PATH, timeout=STAFF_RINGS_S)
+            verb.number(number)
+            response.append(verb)
+        case Message():
+            response.hangup()
+        case _:
+            assert_never(fallback)
+    return str(response)
+
+
+def thank() -> str:
+    """Say that the message was taken, and end the call."""
+    response = VoiceResponse()
+    response.say("Thank you. Goodbye.")
+    response.hangup()
     return str(response)
 
 
@@ -103,6 +145,11 @@ def stream_url(public_url: str | None, host: str | None) -> str:
 def after_stream_url(public_url: str | None) -> str:
     """Where Twilio asks what to do after the stream; relative to the webhook when no public address is known."""
     return (public_url or "") + AFTER_STREAM_PATH
+
+
+def stream_status_url(public_url: str | None) -> str | None:
+    """Where Twilio tells how a media stream gets on. It takes no relative address for this."""
+    return None if public_url is None else public_url + STREAM_STATUS_PATH
 
 
 def after_dial_url(public_url: str | None) -> str:

@@ -68,3 +68,8 @@ def checked(fallback: Fallback) -> Fallback:
     if isinstance(fallback, Transfer):
         return msgspec.structs.replace(fallback, number=to_e164(fallback.number))
     return fallback
+
+
+def kind_of(fallback: Fallback) -> str:
+    """What a caller meets, in a word; it is also what became of a caller who met it."""
+    return str(fallback.__struct_config__.tag)

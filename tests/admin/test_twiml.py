@@ -46,12 +46,17 @@ def parameters(root: Element) -> dict[str, str]:
     return {each.attrib["name"]: each.attrib["value"] for each in root.iter("Parameter")}
 
 
-@pytest.mark.parametrize("path", ["/incoming-call", "/voice", "/incoming-call/", "/voice/"])
+@pytest.mark.parametrize("path", ["/incoming-call", "/voice", "/twilio/voice", "/incoming-call/", "/voice/"])
 async def test_a_signed_call_is_connected_to_the_stream(path: str, make_client: MakeClient) -> None:
     root = await document(await post(make_client, path, CALL))
     assert [each.tag for each in root] == ["Connect"]
     assert root[0].attrib == {"action": "https://relay.example.com/after-stream"}
-    assert [each.attrib for each in root.iter("Stream")] == [{"url": "wss://relay.example.com/media-stream"}]
+    assert [each.attrib for each in root.iter("Stream")] == [
+        {
+            "url": "wss://relay.example.com/media-stream",
+            "statusCallback": "https://relay.example.com/stream/status",
+        }
+    ]
     assert parameters(root) == {"caller": "+15551230001", "called": "+15551230002"}
 
 
@@ -78,7 +83,9 @@ async def test_whatever_twilio_adds_to_a_form_is_signed_with_it(
 
 
 @pytest.mark.parametrize("given", [None, "", "wrong", "ungültig", "rZqu95lwG/RcZo7TB0dZizqep38="])
-@pytest.mark.parametrize("path", ["/incoming-call", "/voice", "/after-stream", "/after-dial"])
+@pytest.mark.parametrize(
+    "path", ["/incoming-call", "/voice", "/twilio/voice", "/after-stream", "/after-dial", "/after-voicemail"]
+)
 async def test_an_unsigned_request_is_refused_without_any_verb(
     path: str, given: str | None, make_client: MakeClient
 ) -> None:

@@ -383,7 +383,7 @@ async def test_an_answered_call_is_connected_to_the_stream_with_its_facts(
 ) -> None:
     await owner.post(INITIATE, json={"to": TO, "variables": {"name": "Mia"}})
     twiml = await webhook(client, rows(database)[0]["id"])
-    assert '<Stream url="wss://relay.example.com/media-stream">' in twiml
+    assert 'url="wss://relay.example.com/media-stream">' in twiml
     assert '<Parameter name="var_name" value="Mia"' in twiml
     assert f'<Parameter name="called" value="{TO}"' in twiml
 
