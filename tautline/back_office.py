@@ -6,39 +6,51 @@ Nothing here is on a call's way. Without a database, or while it is away, calls 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import trio
 
 from admin.api import Api, open_api
+from admin.services.call_record import Rung
 from admin.services.call_records import CallRecords
+from admin.services.call_reports import CallReports
 from admin.services.call_summary import Models
+from admin.services.directory import Directory
 from admin.services.live import Live
 from admin.services.people import PeopleRules
 from admin.services.personas import PersonaRules
 from admin.services.previews import OpenSpeech
 from admin.services.processes import Processes, this_process
 from admin.services.rate_limits import RateRules
+from admin.services.reception import Reception
 from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
+from admin.services.stored_personas import read_personas
 from admin.services.supabase_auth import SupabaseRules
 from admin.store.database import Database
-from relay import LogEvent
+from relay import LogEvent, Persona
 from tautline import setup_token
+from tautline.phrases import SpokenPersona
 from tautline.settings import Settings
 from tautline.shared import SharedBoards, Worker
 from tautline.store import prepare, wall_time
 
 
 class BackOffice:
-    """Args: worker, who this process is among several that share the port, None when it serves alone; speech, where
-    previews are spoken, None where they cannot be.
+    """Args: worker, who this process is among several that share the port, None when it serves alone; spoken, the
+    settings' persona, which answers where no other does; speech, where previews are spoken, None where they cannot be.
 
-    Attributes: api, for the app; live, the calls in progress; records, of all calls.
+    Attributes: api and reception, for the app; live, the calls in progress; records, of all calls.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, worker: Worker | None, *, speech: OpenSpeech | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        worker: Worker | None,
+        spoken: SpokenPersona,
+        speech: OpenSpeech | None = None,
     ) -> None:
-        self._settings, self._database, self._worker = settings, database, worker
+        self._settings, self._database, self._worker, self._spoken = settings, database, worker, spoken
         self._process = this_process()
         self._models = _models(settings)
         self.live = _live(worker)
@@ -49,7 +61,19 @@ class BackOffice:
             spool=Spool(settings.data_dir / FOLDER, self._process.id),
             models=self._models,
         )
+        self._directory = Directory(database, read_personas, spoken.current)
+        self._reports = CallReports(database)
+        self.reception = Reception(
+            find=self._directory.route, book=self._rung, report=self._reports.offer, now=wall_time
+        )
         self.api = self._open_api(speech)
+
+    def persona_for(self, version: str) -> Persona:
+        """Who answers a call whose token claims this version."""
+        persona = self._directory.persona_for(version)
+        if persona.apology_audio:
+            return persona
+        return msgspec.structs.replace(persona, apology_audio=self._spoken.apology_clip)
 
     def offer(self, call_sid: str, event: LogEvent) -> None:
         """See relay.CallLog."""
@@ -62,8 +86,9 @@ class BackOffice:
 
         Raises: UnknownSchemaError, OutdatedSchemaError, in a group.
         """
-        async with self.records.writing(), trio.open_nursery() as nursery:
+        async with self.records.writing(), self._reports.writing(), trio.open_nursery() as nursery:
             await nursery.start(self._prepare)
+            await nursery.start(self._directory.keep_fresh)
             nursery.start_soon(self._processes().run)
             if self._worker is not None:
                 nursery.start_soon(self.live.keep_exchanging)
@@ -71,6 +96,11 @@ class BackOffice:
                 nursery.start_soon(self._retention(self._settings.retention_days).run)
             yield
             nursery.cancel_scope.cancel()
+
+    def _rung(self, rung: Rung) -> None:
+        """A call has come, or is being placed."""
+        self.records.rung(rung)
+        self.live.rung(rung)
 
     async def _prepare(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring the database to the present schema, and let a first owner in. Reports as `prepare` does."""
@@ -88,6 +118,7 @@ class BackOffice:
             speech=speech,
             people=_people_rules(settings),
             persona_rules=PersonaRules(max_personas=settings.max_personas),
+            directory_changed=self._directory.changed,
             rate_rules=RateRules(
                 per_principal=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address_per_minute
             ),

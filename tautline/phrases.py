@@ -92,13 +92,15 @@ class SpokenPersona:
 
     Args: persona; phrases, where they are kept; service, as in Phrase; connect, opens a line to it; renders, whether
     what is missing is rendered here, not by another process that keeps it in the same place.
+    Attributes: apology_clip, the built-in apology, for whoever has none of their own.
     """
 
     def __init__(
         self, persona: Persona, phrases: Phrases, *, service: str, connect: Connect, renders: bool = True
     ) -> None:
         # In English, whatever the text says, but there before any model has spoken.
-        self._persona = msgspec.structs.replace(persona, apology_audio=APOLOGY_CLIP.read_bytes())
+        self.apology_clip = APOLOGY_CLIP.read_bytes()
+        self._persona = msgspec.structs.replace(persona, apology_audio=self.apology_clip)
         self._wanted = phrases_of(persona, service)
         self._phrases, self._connect, self._renders = phrases, connect, renders
 

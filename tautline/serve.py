@@ -17,6 +17,7 @@ from admin.app import Services, create_app
 from admin.services import about
 from admin.services.outcomes import Endings, Outcomes
 from admin.services.previews import Speech
+from admin.services.reception import Reception
 from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
@@ -26,6 +27,7 @@ from relay import (
     Door,
     Entry,
     LogEvent,
+    Persona,
     Pump,
     Seats,
     SpareConnections,
@@ -130,13 +132,12 @@ class Server:
         self._outcomes: Endings = Outcomes() if worker is None else SharedEndings(worker)
         if self._shared_totals is not None:
             call_log = _Tee(self._shared_totals, call_log)
-        self.office = (
-            None if database is None else BackOffice(settings, database, worker, speech=speech if key else None)
-        )
-        if self.office is not None:
+        self.office: BackOffice | None = None
+        if database is not None:
+            self.office = BackOffice(settings, database, worker, self._persona, speech if key else None)
             call_log = _Tee(call_log, self.office)
         self.switchboard = Switchboard(
-            lambda _version: self._persona.current(),
+            self._persona_for,
             connect=self._spares.open_line,
             call_log=_Tee(self._outcomes, call_log),
             totals=self.totals,
@@ -158,6 +159,7 @@ class Server:
             has_room=self._has_room,
             outcomes=self._outcomes,
             staff_number=self._settings.staff_number,
+            reception=Reception() if self.office is None else self.office.reception,
             api=None if self.office is None else self.office.api,
             cors_origins=self._settings.allowed_origins(),
             trusted_proxies=self._settings.proxy_networks(),
@@ -201,6 +203,10 @@ class Server:
         if self._worker is None:
             return await trio.open_tcp_listeners(port, host=host)
         return await open_shared_listeners(host, port)
+
+    def _persona_for(self, version: str) -> Persona:
+        """Who answers a call whose token claims this version."""
+        return self._persona.current() if self.office is None else self.office.persona_for(version)
 
     def _all_totals(self) -> Totals:
         """What a scrape is told: of all who share the port."""

@@ -10,7 +10,6 @@ import trio
 from admin.store import users
 from admin.store.database import Database
 from tautline import setup_token
-from tautline.back_office import BackOffice
 from tautline.serve import LineLog, Server
 from tautline.settings import Settings
 from tautline.shared import Worker
@@ -58,7 +57,8 @@ async def test_of_several_workers_only_the_first_prints_it(
 async def test_nothing_is_printed_where_somebody_can_sign_in(
     database: Database, printed: trio.MemoryReceiveChannel[str]
 ) -> None:
-    office = BackOffice(SETTINGS, database, None)
+    office = Server(SETTINGS, LineLog(), database=database).office
+    assert office is not None
     await database.write(partial(users.add, role="owner", at=wall_time()))
     await setup_token.offer(office.api.setup, "http://localhost:5050")
     with pytest.raises(trio.WouldBlock):
@@ -67,7 +67,8 @@ async def test_nothing_is_printed_where_somebody_can_sign_in(
 
 async def test_a_database_that_is_away_does_not_stop_the_start(printed: trio.MemoryReceiveChannel[str]) -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    office = BackOffice(SETTINGS, database, None)
+    office = Server(SETTINGS, LineLog(), database=database).office
+    assert office is not None
     await setup_token.offer(office.api.setup, "http://localhost:5050")
     with pytest.raises(trio.WouldBlock):
         printed.receive_nowait()
