@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +17,11 @@ from admin.services.persona_body import PersonaBody
 from admin.store import directory, personas, phone_numbers, users
 from admin.store.database import Database
 from admin.store.schema import calls
+from benchmarks.simulators.openai import SimulatorConfig
 from benchmarks.simulators.openai import serve as serve_openai
-from benchmarks.simulators.twilio import CallOptions, Delivery, HangUp, Recording, place_call
-from tautline.serve import LineLog, Server
+from benchmarks.simulators.twilio import CallOptions, CallReport, Delivery, HangUp, Recording, place_call
+from relay import CallStarted
+from tautline.serve import Server
 from tests.relay.calls import Records
 from tests.tautline.test_serve import PUBLIC_URL, SETTINGS, TOKEN
 
@@ -46,3 +49,68 @@ def set_up(database: Database, **number: Any) -> UUID:
         phone_numbers.add(connection, account_id=account_id, at=AT, number=NUMBER, **values)
         directory.bump(connection)
         return account_id
+
+
+@asynccontextmanager
+async def serving(database: Database) -> AsyncIterator[tuple[int, Records]]:
+    records = Records()
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(partial(serve_openai, SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)))
+        settings = msgspec.structs.replace(SETTINGS, openai_realtime_url=f"ws://127.0.0.1:{port}/v1/realtime")
+        server = Server(settings, records, database=database)
+        yield await nursery.start(server.run), records
+        await server.drain()
+        nursery.cancel_scope.cancel()
+
+
+async def call(port: int, **options: Any) -> CallReport:
+    placed = CallOptions(
+        webhook_url=f"{PUBLIC_URL}/twilio/voice",
+        to_number=NUMBER,
+        status_callback_url=f"{PUBLIC_URL}/twilio/status",
+        status_callback_events=("initiated", "ringing", "answered", "completed"),
+        auth_token=TOKEN,
+        connect_to=("127.0.0.1", port),
+        max_seconds=10,
+        **options,
+    )
+    return await place_call(placed, Recording(b"", actions=[HangUp(300)]))
+
+
+def row(database: Database) -> dict[str, Any]:
+    with database.engine.connect() as connection:
+        return dict(connection.execute(select(calls)).mappings().one())
+
+
+async def test_a_stored_persona_answers_and_its_call_is_known_from_twilios_callbacks(database: Database) -> None:
+    account_id = set_up(database)
+    with database.engine.connect() as connection:
+        [persona] = personas.all_current(connection)
+    async with serving(database) as (port, records):
+        report = await call(port, delivery=Delivery(order="shuffled", is_doubled=True), seed=7)
+    assert report.warnings == ()
+    assert [event.persona_version for event in records.of(CallStarted)] == [f"{persona['id'].hex}:1"]
+    found = row(database)
+    assert (found["status"], found["sequence_number"], found["account_id"]) == ("completed", 3, account_id)
+    assert found["stream_sid"].startswith("MZ")
+    assert found["answered_at"] is not None
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("voicemail", "voicemail"), ("message", "message")])
+async def test_a_caller_who_comes_too_late_meets_the_fallback(kind: str, outcome: str, database: Database) -> None:
+    never = {"time_zone": "UTC", "weekly": []}
+    set_up(database, hours=never, fallback={"kind": kind, "message": "Closed."})
+    async with serving(database) as (port, records):
+        report = await call(port)
+    assert report.warnings == ()
+    assert records.of(CallStarted) == []
+    assert (row(database)["status"], row(database)["outcome"]) == ("completed", outcome)
+
+
+async def test_without_its_database_the_server_starts_and_the_settings_persona_answers(tmp_path: Path) -> None:
+    gone = Database(f"sqlite:///{tmp_path}")  # a folder, which no database can be
+    async with serving(gone) as (port, records):
+        report = await call(port)
+    assert report.warnings == ()
+    assert [event.persona_version for event in records.of(CallStarted)] == [""]
+    gone.close()
