@@ -34,7 +34,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def get_numbers(query_args: NumberQuery) -> NumberPage:
         """List the account's numbers. 400 invalid_cursor."""
         principal = await access.require("numbers:read")
-        return await numbers.page(principal.account_id, query_args.cursor, query_args.limit)
+        return await numbers.page(principal, query_args.cursor, query_args.limit)
 
     @blueprint.post("/api/numbers")
     @validate_request(NumberInput)
@@ -45,7 +45,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def post_number(data: NumberInput) -> Versioned:
         """Add a number. 409 number_taken, 404 persona_not_found."""
         principal = await access.require("numbers:write")
-        number = await numbers.add(principal.account_id, data)
+        number = await numbers.add(principal, data)
         return number, 201, {**_etag(number), "Location": f"/api/numbers/{number.id}"}
 
     @blueprint.get("/api/numbers/<uuid:number_id>")
@@ -54,7 +54,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def get_number(number_id: UUID) -> Versioned | Response:
         """Show a number, or 304 to who has it already. 404 number_not_found."""
         principal = await access.require("numbers:read")
-        number = await numbers.get(principal.account_id, number_id)
+        number = await numbers.get(principal, number_id)
         return versions.not_modified(number.version) if versions.is_known(number.version) else _versioned(number)
 
     @blueprint.put("/api/numbers/<uuid:number_id>")
@@ -67,7 +67,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def put_number(number_id: UUID, data: NumberInput) -> Versioned:
         """Replace all that is set up for a number. 409 number_taken, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")
-        return _versioned(await numbers.change(principal.account_id, number_id, data, versions.require_match))
+        return _versioned(await numbers.change(principal, number_id, data, versions.require_match))
 
     @blueprint.patch("/api/numbers/<uuid:number_id>")
     @validate_request(NumberChange)
@@ -79,7 +79,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def patch_number(number_id: UUID, data: NumberChange) -> Versioned:
         """Change some of what is set up for a number. 409 number_taken, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")
-        return _versioned(await numbers.change(principal.account_id, number_id, data, versions.require_match))
+        return _versioned(await numbers.change(principal, number_id, data, versions.require_match))
 
     @blueprint.delete("/api/numbers/<uuid:number_id>")
     @document_response(ErrorBody, 404)
@@ -87,7 +87,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     async def delete_number(number_id: UUID) -> tuple[str, int]:
         """Take a number out of the account. 404 number_not_found, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")
-        await numbers.remove(principal.account_id, number_id, versions.require_match)
+        await numbers.remove(principal, number_id, versions.require_match)
         return "", 204
 
     return blueprint

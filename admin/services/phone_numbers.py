@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from admin.errors import ConflictError, InvalidInputError, NotFoundError
 from admin.services.fallbacks import CLOSED, Fallback, Label, NumberText, checked, to_e164
 from admin.services.opening_hours import OpeningHours, Timetable, UnusableHoursError
-from admin.store import directory, paging, phone_numbers
+from admin.services.principal import Principal
+from admin.store import audit, directory, paging, phone_numbers
 from admin.store.database import Database
 
 
@@ -61,40 +62,44 @@ class NumberPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PhoneNumbers:
-    """The numbers of all accounts; each method knows one. Args: on_change, called when a change is kept."""
+    """The numbers of all accounts; each of whoever asks. Args: on_change, called when a change is kept."""
 
     def __init__(self, database: Database, now: Callable[[], datetime], on_change: Callable[[], None]) -> None:
         self._database, self._now, self._on_change = database, now, on_change
 
-    async def page(self, account_id: UUID, cursor: str | None, limit: int) -> NumberPage:
+    async def page(self, principal: Principal, cursor: str | None, limit: int) -> NumberPage:
         """One page, by number. Raises: InvalidCursorError."""
-        rows = await self._database.read(lambda connection: phone_numbers.page(connection, account_id, cursor, limit))
+        rows = await self._database.read(
+            lambda connection: phone_numbers.page(connection, principal.account_id, cursor, limit)
+        )
         items = [_shown(row) for row in rows[:limit]]
         has_more = len(rows) > limit
         return NumberPage(
             items=items, next_cursor=paging.cursor_of(items[-1].number, items[-1].id) if has_more else None
         )
 
-    async def get(self, account_id: UUID, number_id: UUID) -> PhoneNumber:
+    async def get(self, principal: Principal, number_id: UUID) -> PhoneNumber:
         """One number. Raises: NotFoundError."""
-        return _shown(_found(await self._database.read(lambda c: phone_numbers.by_id(c, account_id, number_id))))
+        return _shown(
+            _found(await self._database.read(lambda c: phone_numbers.by_id(c, principal.account_id, number_id)))
+        )
 
-    async def add(self, account_id: UUID, wanted: NumberInput) -> PhoneNumber:
+    async def add(self, principal: Principal, wanted: NumberInput) -> PhoneNumber:
         """A new number. Raises: InvalidInputError, NotFoundError for the persona, ConflictError."""
         values = _columns(wanted)
 
         def write(connection: Connection) -> RowMapping:
-            _require_persona(connection, account_id, values)
+            _require_persona(connection, principal.account_id, values)
             with _clashes_told():
-                row = phone_numbers.add(connection, account_id=account_id, at=self._now(), **values)
-            directory.bump(connection)
+                row = phone_numbers.add(connection, account_id=principal.account_id, at=self._now(), **values)
+            self._kept(connection, principal, "number.added", row)
             return row
 
         return await self._written(write)
 
     async def change(
         self,
-        account_id: UUID,
+        principal: Principal,
         number_id: UUID,
         wanted: NumberInput | NumberChange,
         require_match: Callable[[int], None],
@@ -107,27 +112,33 @@ class PhoneNumbers:
         values = _columns(wanted)
 
         def write(connection: Connection) -> RowMapping:
-            row = _found(phone_numbers.by_id(connection, account_id, number_id, locked=True))
+            row = _found(phone_numbers.by_id(connection, principal.account_id, number_id, locked=True))
             require_match(row["version"])
-            _require_persona(connection, account_id, values)
+            _require_persona(connection, principal.account_id, values)
             with _clashes_told():
                 row = phone_numbers.change(connection, number_id, at=self._now(), **values)
-            directory.bump(connection)
+            self._kept(connection, principal, "number.changed", row)
             return row
 
         return await self._written(write)
 
-    async def remove(self, account_id: UUID, number_id: UUID, require_match: Callable[[int], None]) -> None:
+    async def remove(self, principal: Principal, number_id: UUID, require_match: Callable[[int], None]) -> None:
         """Forget a number. Raises: NotFoundError, and what require_match raises."""
 
         def write(connection: Connection) -> None:
-            row = _found(phone_numbers.by_id(connection, account_id, number_id, locked=True))
+            row = _found(phone_numbers.by_id(connection, principal.account_id, number_id, locked=True))
             require_match(row["version"])
             phone_numbers.remove(connection, number_id)
-            directory.bump(connection)
+            self._kept(connection, principal, "number.removed", row)
 
         await self._database.write(write)
         self._on_change()
+
+    def _kept(self, connection: Connection, principal: Principal, action: str, row: RowMapping) -> None:
+        """In the transaction that changes a number: note who did it, and have all processes read it."""
+        facts = {"number": row["number"], "version": row["version"]}
+        audit.record(connection, principal, action, subject=row["id"], facts=facts, at=self._now())
+        directory.bump(connection)
 
     async def _written(self, write: Callable[[Connection], RowMapping]) -> PhoneNumber:
         row = await self._database.write(write)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from admin.store import directory
 from admin.store.column_types import new_id
 from admin.store.database import Database
-from admin.store.schema import personas, phone_numbers
+from admin.store.schema import audit_log, personas, phone_numbers
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
 
 NUMBER = "+4930901820"
@@ -223,3 +223,13 @@ async def test_a_persona_that_is_deleted_leaves_its_number_to_the_active_one(
         connection.execute(personas.delete().where(personas.c.id == persona_id))
         assert connection.execute(select(phone_numbers.c.persona_id)).scalar() is None
     assert (await (await owner.get(f"/api/numbers/{added['id']}")).get_json())["persona_id"] is None
+
+
+async def test_who_changed_a_number_is_noted(owner: Caller, database: Database) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    await owner.patch(path, json={"label": "Bar"})
+    await owner.delete(path)
+    with database.engine.connect() as connection:
+        entries = connection.execute(select(audit_log).order_by(audit_log.c.id)).mappings().all()
+    assert [each["action"] for each in entries] == ["number.added", "number.changed", "number.removed"]
+    assert {(each["actor_id"], each["facts"]["number"]) for each in entries} == {(owner.user_id, NUMBER)}
