@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import trio
 
-from admin.api import Api, open_api
+from admin.api import Api, Telephone, open_api
 from admin.services.call_record import Rung
 from admin.services.call_records import CallRecords
 from admin.services.call_reports import CallReports
@@ -26,6 +26,7 @@ from admin.services.retention import Retention
 from admin.services.spool import FOLDER, Spool
 from admin.services.stored_personas import read_personas
 from admin.services.supabase_auth import SupabaseRules
+from admin.services.twilio_rest import TwilioRest
 from admin.store.database import Database
 from relay import LogEvent, Persona
 from tautline import setup_token
@@ -54,6 +55,7 @@ class BackOffice:
         self._process = this_process()
         self._models = _models(settings)
         self.live = _live(worker)
+        self._telephone = _telephone(settings)
         self.records = CallRecords(
             database,
             wall_time,
@@ -89,6 +91,8 @@ class BackOffice:
         async with self.records.writing(), self._reports.writing(), trio.open_nursery() as nursery:
             await nursery.start(self._prepare)
             await nursery.start(self._directory.keep_fresh)
+            if self._telephone.rest is not None:
+                await self._telephone.rest.load()
             nursery.start_soon(self._processes().run)
             if self._worker is not None:
                 nursery.start_soon(self.live.keep_exchanging)
@@ -116,6 +120,7 @@ class BackOffice:
             wall_time,
             live=self.live,
             speech=speech,
+            telephone=self._telephone,
             people=_people_rules(settings),
             persona_rules=PersonaRules(max_personas=settings.max_personas),
             directory_changed=self._directory.changed,
@@ -141,6 +146,16 @@ def _people_rules(settings: Settings) -> PeopleRules:
         url, key, audience = settings.supabase_url, settings.supabase_key, settings.supabase_jwt_audience
         supabase = SupabaseRules(url=url, key=key, audience=audience)
     return PeopleRules(secure_cookies=is_https, supabase=supabase)
+
+
+def _telephone(settings: Settings) -> Telephone:
+    credentials = settings.twilio_credentials()
+    return Telephone(
+        rest=None if credentials is None else TwilioRest(credentials),
+        public_url=settings.public_url,
+        rules=settings.outbound_rules(),
+        staff_number=settings.staff_number,
+    )
 
 
 def _live(worker: Worker | None) -> Live:

@@ -6,7 +6,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from functools import partial
 
@@ -51,6 +51,7 @@ from tautline.ports import open_shared_listeners
 from tautline.settings import SIMULATOR, Settings
 from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
 from tautline.store import open_database
+from tautline.tunnel import open_tunnel
 from tautline.web import open_web_app
 
 DRAIN_WITHIN_S = 25.0  # container platforms commonly kill after 30
@@ -248,10 +249,7 @@ class Server:
 
 def run(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until a signal ends it: what `tautline serve` does, and each worker of `tautline serve --workers N`."""
-    if worker is None:
-        for warning in settings.warnings():  # a worker's parent has said them
-            _logger.warning("settings.incomplete", consequence=warning)
-    else:
+    if worker is not None:
         structlog.contextvars.bind_contextvars(worker=worker.number)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(_run_until_signalled, settings, worker)
@@ -259,21 +257,31 @@ def run(settings: Settings, worker: Worker | None = None) -> None:
 
 async def _run_until_signalled(settings: Settings, worker: Worker | None) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            if worker is not None:
-                nursery.start_soon(_end_with_parent)
-            base = await _open_simulator(nursery) if settings.uses_simulator else ""
-            database = open_database(settings)
-            server = Server(settings, LineLog(), base, database=database, worker=worker)
-            await nursery.start(server.run)
-            gc.freeze()  # what lives as long as the process need not be looked at by every collection
-            await anext(aiter(signals))
-            nursery.start_soon(_drain_then, server, nursery.cancel_scope.cancel)
-            async for received in signals:
-                if worker is None or received == signal.SIGINT:  # a worker is forced by its parent, in this word
-                    break
-            nursery.cancel_scope.cancel()
-        database.close()
+        if worker is not None:  # its parent has opened the tunnel and said the warnings
+            await _serve_until(signals, settings, worker)
+            return
+        async with open_tunnel(settings, settings.port) as settings_served:
+            for warning in settings_served.warnings():
+                _logger.warning("settings.incomplete", consequence=warning)
+            await _serve_until(signals, settings_served, None)
+
+
+async def _serve_until(signals: AsyncIterator[int], settings: Settings, worker: Worker | None) -> None:
+    async with trio.open_nursery() as nursery:
+        if worker is not None:
+            nursery.start_soon(_end_with_parent)
+        base = await _open_simulator(nursery) if settings.uses_simulator else ""
+        database = open_database(settings)
+        server = Server(settings, LineLog(), base, database=database, worker=worker)
+        await nursery.start(server.run)
+        gc.freeze()  # what lives as long as the process need not be looked at by every collection
+        await anext(aiter(signals))
+        nursery.start_soon(_drain_then, server, nursery.cancel_scope.cancel)
+        async for received in signals:
+            if worker is None or received == signal.SIGINT:  # a worker is forced by its parent, in this word
+                break
+        nursery.cancel_scope.cancel()
+    database.close()
 
 
 async def _end_with_parent() -> None:

@@ -14,10 +14,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from admin.services.twilio_rest import Credentials
 from relay import Limits, Networks
 from tautline import env_file as dotenv
 from tautline.documented import Documented
-from tautline.persona_settings import PERSONA_DOCUMENTED, PersonaSettings, Switch, Word
+from tautline.persona_settings import PERSONA_DOCUMENTED, Switch, Word
+from tautline.telephone_settings import (
+    TELEPHONE_DOCUMENTED,
+    TelephoneSettings,
+    countries,
+    quiet_hours,
+    switch,
+    time_zone,
+)
 
 SIMULATOR = "simulator"  # OPENAI_REALTIME_URL: the built-in one
 
@@ -30,7 +39,7 @@ class SettingsError(Exception):
         super().__init__("\n".join(("These settings need your attention:", *(f"  - {each}" for each in problems))))
 
 
-class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
+class Settings(TelephoneSettings, frozen=True, kw_only=True, rename="upper"):
     """What DOCUMENTED describes, checked. Its repr masks secrets, so that no traceback or log line can show one."""
 
     host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104  Twilio must get in
@@ -104,6 +113,14 @@ class Settings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     def migrates(self) -> bool:
         """Whether the start brings the database to the present schema: our own file yes, somebody's server if asked."""
         return self.database_migrate == "on" or (self.database_migrate is None and self.database_url is None)
+
+    def twilio_credentials(self) -> Credentials | None:
+        """The account that calls are placed with, None if it is not known."""
+        if self.twilio_account_sid is None or self.twilio_auth_token is None:
+            return None
+        return Credentials(
+            account_sid=self.twilio_account_sid, auth_token=self.twilio_auth_token, api_url=self.twilio_api_url
+        )
 
     def limits(self) -> Limits:
         """How many media sockets may be open at once; half of them, and at least one, may wait for their `start`."""
@@ -215,6 +232,7 @@ DOCUMENTED: tuple[Documented, ...] = (
         example="00112233445566778899aabbccddeeff",
         secrecy="secret",
     ),
+    *TELEPHONE_DOCUMENTED,
     Documented(
         variable="TWILIO_AUTH_TOKEN_SECONDARY",
         meaning="Another auth token whose signatures count, too: the new one, while Twilio still signs with the old.",
@@ -559,5 +577,9 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
     "TRUSTED_PROXIES": _proxies,
     "CORS_ORIGINS": _origins,
     "TWILIO_SHARED_KEYS": _shared_keys,
+    "OUTBOUND_COUNTRIES": countries,
+    "OUTBOUND_QUIET_HOURS": quiet_hours,
+    "OUTBOUND_TIME_ZONE": time_zone,
+    "ENABLE_NGROK": switch,
     **dict.fromkeys(_WORDS_OF_OURS, str.lower),
 }

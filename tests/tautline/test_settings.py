@@ -1,6 +1,7 @@
 """Settings: what may be configured, what is refused and how it is said, and that no secret is ever shown."""
 
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
+from admin.services.outbound_rules import OutboundRules, QuietHours
 from relay import Limits, Persona, Privacy
 from relay.bargein import BargeInPolicy
 from relay.keypad import KeyPolicy
@@ -406,3 +408,38 @@ def test_origins_are_exact_and_never_everybody() -> None:
     for wrong in ("*", "null", "https://*.example.com", "https://a.example.com/path", "a.example.com"):
         with pytest.raises(SettingsError, match="CORS_ORIGINS must be"):
             load_settings({"CORS_ORIGINS": wrong}, None)
+
+
+def test_the_rules_of_outbound_calls_come_from_the_settings() -> None:
+    rules = load(OUTBOUND_COUNTRIES="de, +41", OUTBOUND_QUIET_HOURS="22:30 - 06:00", TWILIO_NUMBER="+4930901820")
+    found = rules.outbound_rules()
+    assert found.countries == {"DE", "+41"}
+    assert found.quiet_hours == QuietHours(time(22, 30), time(6))
+    assert found.caller_number == "+4930901820"
+    assert load(OUTBOUND_QUIET_HOURS="off").outbound_rules().quiet_hours is None
+    assert Settings().outbound_rules() == OutboundRules()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("OUTBOUND_COUNTRIES", "UK"),  # the region is GB
+        ("OUTBOUND_COUNTRIES", "49"),
+        ("OUTBOUND_COUNTRIES", "+999"),
+        ("OUTBOUND_COUNTRIES", "DE,,AT"),
+        ("OUTBOUND_QUIET_HOURS", "22-6"),
+        ("OUTBOUND_QUIET_HOURS", "24:00-06:00"),
+        ("OUTBOUND_TIME_ZONE", "Europe/Luna"),
+        ("OUTBOUND_TIME_ZONE", "../etc/passwd"),
+        ("TWILIO_API_URL", "http://api.twilio.com"),
+        ("TWILIO_NUMBER", "030901820"),
+        ("ENABLE_NGROK", "maybe"),
+    ],
+)
+def test_settings_of_the_telephone_that_make_no_sense_are_named(variable: str, text: str) -> None:
+    assert f"{variable} must be" in problems({variable: text})
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", "on"), ("on", "on"), ("False", "off"), ("", "off")])
+def test_the_tunnel_is_switched_on_as_other_programs_write_it(text: str, expected: str) -> None:
+    assert load(ENABLE_NGROK=text).enable_ngrok == expected
