@@ -42,6 +42,8 @@ conformance = typer.Typer(name="conformance", help="Judge any server by what it 
 app.add_typer(conformance)
 bench = typer.Typer(name="bench", help="Put any server under load.", no_args_is_help=True)
 app.add_typer(bench)
+twilio = typer.Typer(name="twilio", help="Set up the Twilio account.", no_args_is_help=True)
+app.add_typer(twilio)
 app.add_typer(user.app)
 app.add_typer(db.app)
 
@@ -74,13 +76,15 @@ def root(_version: Version = False) -> None:
 def serve(
     env_file: EnvFile = None,
     workers: Annotated[int | None, typer.Option(help="So many processes share the port; otherwise WORKERS.")] = None,
+    tunnel: Annotated[bool, typer.Option("--tunnel", help="Open a tunnel through ngrok, as ENABLE_NGROK=on.")] = False,
 ) -> None:
     """Take calls until told to stop."""
     worker = shared.worker_in(os.environ)
     if worker is not None:
         _serve_as(worker)
         return
-    settings = load_or_exit(env_file, **({} if workers is None else {"WORKERS": str(workers)}))
+    options = {"WORKERS": "" if workers is None else str(workers), "ENABLE_NGROK": "on" if tunnel else ""}
+    settings = load_or_exit(env_file, **{name: value for name, value in options.items() if value})
     logs.configure_logging(settings.log_level, settings.log_dir, stream=sys.stderr)
     if settings.workers > 1:
         raise typer.Exit(_serve_with_workers(settings))
@@ -260,6 +264,24 @@ def bench_relay(
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_SETTINGS) from None
     raise typer.Exit(_run_until_interrupted(partial(load.bench_relay, order, _console())))
+
+
+@twilio.command("configure-number")
+def configure_number(
+    number: Annotated[str | None, typer.Option(help="One of the account's numbers; otherwise TWILIO_NUMBER.")] = None,
+    url: Annotated[str | None, typer.Option(help="The webhook; otherwise PUBLIC_URL and /incoming-call.")] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Have calls to a number reported to this server. 0 done, 1 Twilio could or would not, 2 a setting is missing."""
+    from tautline import numbers
+
+    try:
+        order = numbers.order(load_or_exit(env_file), number, url)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    logs.configure_logging("warning", None, stream=sys.stderr)
+    raise typer.Exit(_run_until_interrupted(partial(numbers.configure, order, _console())))
 
 
 @app.command("settings")

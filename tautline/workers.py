@@ -23,6 +23,7 @@ from tautline.ports import reserved_port
 from tautline.restarts import FIRST_PAUSE_S, MAX_QUICK_DEATHS, Restarts
 from tautline.settings import Settings, SettingsError
 from tautline.shared import Worker, private_folder, settle, sweep
+from tautline.tunnel import open_tunnel
 
 END_WITHIN_S: Final = 35.0  # a worker gives its calls 25 s; one that takes longer hangs
 FORCED_WITHIN_S: Final = 5.0  # an end without waiting for calls still says goodbye to them
@@ -40,8 +41,6 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     """
     if sys.platform != "linux":
         raise SettingsError(("WORKERS needs Linux, which spreads connections over processes; use WORKERS=1 here",))
-    for warning in settings.warnings():
-        _logger.warning("settings.incomplete", consequence=warning)
     try:
         return trio.run(_run, settings, command)
     except OSError as error:  # before any worker was started
@@ -166,24 +165,33 @@ async def _run(settings: Settings, command: Sequence[str]) -> int:
         private_folder() as folder,
         _lifeline() as stdin,
     ):
-
-        async def open_worker(number: int) -> trio.Process:
-            worker = Worker(number=number, folder=str(folder))
-            variables = settings_of(settings, number, port).variables() | worker.variable()
-            # A session of its own: Ctrl-C at the terminal is the parent's to pass on.
-            return await trio.lowlevel.open_process(
-                list(command), env={**os.environ, **variables}, stdin=stdin, start_new_session=True
-            )
-
-        crew = Crew(open_worker, settings.workers, on_end=partial(settle, folder))
-        _logger.info("workers.starting", workers=settings.workers, host=settings.host, port=port)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_when_told, crew, signals)
-            nursery.start_soon(_sweep_now_and_then, folder)
-            is_well = await crew.keep()
-            nursery.cancel_scope.cancel()
+        async with open_tunnel(settings, port) as served:
+            for warning in served.warnings():
+                _logger.warning("settings.incomplete", consequence=warning)
+            is_well = await _keep_crew(served, command, signals, port=port, folder=folder, stdin=stdin)
     _logger.info("workers.stopped")
     return 0 if is_well else 1
+
+
+async def _keep_crew(
+    settings: Settings, command: Sequence[str], signals: AsyncIterator[int], *, port: int, folder: Path, stdin: int
+) -> bool:
+    async def open_worker(number: int) -> trio.Process:
+        worker = Worker(number=number, folder=str(folder))
+        variables = settings_of(settings, number, port).variables() | worker.variable()
+        # A session of its own: Ctrl-C at the terminal is the parent's to pass on.
+        return await trio.lowlevel.open_process(
+            list(command), env={**os.environ, **variables}, stdin=stdin, start_new_session=True
+        )
+
+    crew = Crew(open_worker, settings.workers, on_end=partial(settle, folder))
+    _logger.info("workers.starting", workers=settings.workers, host=settings.host, port=port)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_when_told, crew, signals)
+        nursery.start_soon(_sweep_now_and_then, folder)
+        is_well = await crew.keep()
+        nursery.cancel_scope.cancel()
+    return is_well
 
 
 async def _stop_when_told(crew: Crew, signals: AsyncIterator[int]) -> None:

@@ -99,6 +99,19 @@ def test_the_option_wins_over_the_variable_for_how_many_workers_serve(monkeypatc
     assert (refused.exit_code, "WORKERS must be" in refused.stderr) == (2, True)
 
 
+def test_a_tunnel_can_be_asked_for_at_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[str] = []
+    server = ModuleType("tautline.serve")
+    monkeypatch.setattr(server, "run", lambda settings: served.append(settings.enable_ngrok), raising=False)
+    monkeypatch.setitem(sys.modules, "tautline.serve", server)
+    monkeypatch.setattr("tautline.serve", server, raising=False)
+    monkeypatch.setattr(logs, "configure_logging", lambda *_, **__: None)
+    monkeypatch.setenv("ENABLE_NGROK", "false")
+    assert runner.invoke(cli.app, ["serve", "--tunnel"]).exit_code == 0
+    assert runner.invoke(cli.app, ["serve"]).exit_code == 0
+    assert served == ["on", "off"]
+
+
 def test_workers_where_processes_cannot_share_a_port_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "configure_logging", lambda *_, **__: None)
     monkeypatch.setattr(sys, "platform", "darwin")
