@@ -249,7 +249,10 @@ class Server:
 
 def run(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until a signal ends it: what `tautline serve` does, and each worker of `tautline serve --workers N`."""
-    if worker is not None:
+    if worker is None:
+        for warning in settings.warnings():  # a worker's parent has said them
+            _logger.warning("settings.incomplete", consequence=warning)
+    else:
         structlog.contextvars.bind_contextvars(worker=worker.number)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(_run_until_signalled, settings, worker)
@@ -257,13 +260,11 @@ def run(settings: Settings, worker: Worker | None = None) -> None:
 
 async def _run_until_signalled(settings: Settings, worker: Worker | None) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        if worker is not None:  # its parent has opened the tunnel and said the warnings
+        if worker is not None:  # its parent has opened the tunnel
             await _serve_until(signals, settings, worker)
             return
-        async with open_tunnel(settings, settings.port) as settings_served:
-            for warning in settings_served.warnings():
-                _logger.warning("settings.incomplete", consequence=warning)
-            await _serve_until(signals, settings_served, None)
+        async with open_tunnel(settings, settings.port) as served:
+            await _serve_until(signals, served, None)
 
 
 async def _serve_until(signals: AsyncIterator[int], settings: Settings, worker: Worker | None) -> None:

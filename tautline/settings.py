@@ -114,6 +114,11 @@ class Settings(TelephoneSettings, frozen=True, kw_only=True, rename="upper"):
         """Whether the start brings the database to the present schema: our own file yes, somebody's server if asked."""
         return self.database_migrate == "on" or (self.database_migrate is None and self.database_url is None)
 
+    @property
+    def lacks_address(self) -> bool:
+        """Whether nobody says how Twilio reaches this server, nor is to find out: a tunnel tells if it cannot."""
+        return self.public_url is None and self.enable_ngrok == "off"
+
     def twilio_credentials(self) -> Credentials | None:
         """The account that calls are placed with, None if it is not known."""
         if self.twilio_account_sid is None or self.twilio_auth_token is None:
@@ -376,11 +381,11 @@ _WARNINGS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
         "this port can start calls.",
     ),
     (
-        lambda settings: settings.twilio_auth_token is not None and settings.public_url is None,
+        lambda settings: settings.twilio_auth_token is not None and settings.lacks_address,
         "PUBLIC_URL is not set: signatures cannot be verified, so every request of Twilio's is REFUSED.",
     ),
     (
-        lambda settings: settings.twilio_auth_token is None and settings.public_url is None,
+        lambda settings: settings.twilio_auth_token is None and settings.lacks_address,
         "PUBLIC_URL is not set: the media stream's address is guessed from each request's Host header.",
     ),
     (

@@ -49,7 +49,8 @@ async def open_tunnel(settings: Settings, port: int) -> AsyncIterator[Settings]:
         try:
             config, url = await _open(settings, port, Path(folder))
         except NoTunnelError as error:
-            _logger.error("tunnel.not_opened", why=str(error), consequence="The server starts without it.")
+            known = settings.public_url or "no public address, so Twilio cannot reach it"
+            _logger.error("tunnel.not_opened", why=str(error), consequence=f"The server starts with {known}.")
             yield settings
             return
         try:

@@ -41,6 +41,8 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     """
     if sys.platform != "linux":
         raise SettingsError(("WORKERS needs Linux, which spreads connections over processes; use WORKERS=1 here",))
+    for warning in settings.warnings():
+        _logger.warning("settings.incomplete", consequence=warning)
     try:
         return trio.run(_run, settings, command)
     except OSError as error:  # before any worker was started
@@ -166,8 +168,6 @@ async def _run(settings: Settings, command: Sequence[str]) -> int:
         _lifeline() as stdin,
     ):
         async with open_tunnel(settings, port) as served:
-            for warning in served.warnings():
-                _logger.warning("settings.incomplete", consequence=warning)
             is_well = await _keep_crew(served, command, signals, port=port, folder=folder, stdin=stdin)
     _logger.info("workers.stopped")
     return 0 if is_well else 1
