@@ -45,7 +45,7 @@ from benchmarks.simulators.openai import (
 )
 from benchmarks.simulators.twilio import At, CallOptions, Conversation, HangUp, run_stream
 from benchmarks.speech import clip
-from relay import Door, Entry, LogEvent, Persona, Pump, Switchboard, Totals, open_stream_line
+from relay import Arrival, Door, Entry, LogEvent, Persona, Pump, Switchboard, Totals, open_stream_line
 from relay.call import Call
 from relay.log import CallEnded
 from relay.playout import Playout
@@ -139,7 +139,7 @@ class _OneCall:
         if isinstance(event, CallEnded):
             self.ends.append(event.reason)
 
-    def _who_answers(self, _version: str) -> Persona:
+    def _who_answers(self, _arrival: Arrival) -> Persona:
         return self._persona
 
     async def _hold_the_phone(self, stream: trio.abc.Stream) -> None:

@@ -36,6 +36,7 @@ from relay.log import (
     UpstreamReplaced,
     emit,
 )
+from relay.opening import Arrival
 from relay.patience import Limits as CallLimits
 from relay.patience import SilencePolicy
 from relay.persona import Persona, SemanticVad, ServerVad, takes_reasoning
@@ -64,6 +65,7 @@ __all__ = [
     "AgentHeard",
     "AnswerBegan",
     "AnswerSounded",
+    "Arrival",
     "AskDropped",
     "BargeInPolicy",
     "BargedIn",

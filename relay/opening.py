@@ -6,6 +6,7 @@ brings instead. One that does becomes a `Call`, which goes on with the same `Unu
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from math import inf
 
 import msgspec
@@ -18,6 +19,19 @@ from relay.stream_token import Direction
 from relay.unusable import Unusable
 
 START_WITHIN_S = 10.0  # from the socket's opening to Twilio's `start`
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that begins, for whoever says who answers it.
+
+    persona_version: as the token claims it, "" where it claims none or there is no gate; parameters: of the stream, as
+    the TwiML named them, the token left out; their values are a stranger's where there is no gate.
+    """
+
+    call_sid: str
+    direction: Direction = "inbound"
+    persona_version: str = ""
+    parameters: Mapping[str, str] = {}
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from proto import twilio
@@ -9,11 +10,12 @@ from relay.budget import TokenBudget
 from relay.gate import Refused, TokenGate
 from relay.log import CallLog
 from relay.model_sockets import Connect
-from relay.opening import Admitted
+from relay.opening import Admitted, Arrival
 from relay.persona import Persona
 from relay.recorder import Capture
 from relay.session import CallSession
 from relay.sockets import Line
+from relay.stream_token import TOKEN_PARAMETER
 from relay.tools import ToolBox
 from relay.totals import Totals
 
@@ -21,16 +23,15 @@ from relay.totals import Totals
 class Switchboard:
     """Opens a session for each accepted media line.
 
-    Args: persona, asked at each call's `start` who answers it, must not wait: given the version that the stream's token
-    claims, "" where it claims none or there is no gate; connect, opens a line to OpenAI, given the model, "" for the
-    usual one; call_log, where records go; totals, shared counters; open_capture, gives what records a call, None for
-    nothing; gate, asked about each stream's `start`, None to let every stream begin a call, which is for development;
-    toolbox, what the model may do; budget, of the OpenAI account.
+    Args: persona, asked at each call's `start` who answers it, must not wait; connect, opens a line to OpenAI, given
+    the model, "" for the usual one; call_log, where records go; totals, shared counters; open_capture, gives what
+    records a call, None for nothing; gate, asked about each stream's `start`, None to let every stream begin a call,
+    which is for development; toolbox, what the model may do; budget, of the OpenAI account.
     """
 
     def __init__(
         self,
-        persona: Callable[[str], Persona],
+        persona: Callable[[Arrival], Persona],
         *,
         connect: Connect,
         call_log: CallLog,
@@ -81,17 +82,20 @@ class Switchboard:
             self._changed.set()
 
     def _admit(self, session: CallSession, start: twilio.StartBody) -> Admitted | Refused:
-        if self._gate is None:
-            self._begun[session] = start.call_sid
-            return Admitted(persona=self._persona(""))
-        # A call that says goodbye is no longer in progress: Twilio may have brought its next stream already.
-        is_in_progress = any(sid == start.call_sid and not other.is_over for other, sid in self._begun.items())
-        claims = self._gate.admit(start, is_in_progress=is_in_progress)
-        if isinstance(claims, Refused):
-            return claims
+        arrival = Arrival(call_sid=start.call_sid, parameters=_without_token(start))
+        if self._gate is not None:
+            # A call that says goodbye is no longer in progress: Twilio may have brought its next stream already.
+            is_in_progress = any(sid == start.call_sid and not other.is_over for other, sid in self._begun.items())
+            claims = self._gate.admit(start, is_in_progress=is_in_progress)
+            if isinstance(claims, Refused):
+                return claims
+            arrival = msgspec.structs.replace(
+                arrival, direction=claims.direction, persona_version=claims.persona_version
+            )
         self._begun[session] = start.call_sid
-        version = claims.persona_version
-        return Admitted(persona=self._persona(version), direction=claims.direction, persona_version=version)
+        return Admitted(
+            persona=self._persona(arrival), direction=arrival.direction, persona_version=arrival.persona_version
+        )
 
     async def drain(self) -> None:
         """Wait until the last call in progress has ended by itself."""
@@ -103,3 +107,7 @@ class Switchboard:
         """Hang up all calls in progress, each in an orderly way."""
         for session in list(self._sessions):
             session.end()
+
+
+def _without_token(start: twilio.StartBody) -> dict[str, str]:
+    return {name: value for name, value in start.custom_parameters.items() if name != TOKEN_PARAMETER}

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from admin.api import Api, Telephone, open_api
+from admin.services.call_facts import facts_of, own_number
 from admin.services.call_record import Rung
 from admin.services.call_records import CallRecords
 from admin.services.call_reports import CallReports
@@ -28,7 +29,7 @@ from admin.services.stored_personas import read_personas
 from admin.services.supabase_auth import SupabaseRules
 from admin.services.twilio_rest import TwilioRest
 from admin.store.database import Database
-from relay import LogEvent, Persona
+from relay import Arrival, LogEvent, Persona
 from tautline import setup_token
 from tautline.phrases import SpokenPersona
 from tautline.settings import Settings
@@ -70,9 +71,11 @@ class BackOffice:
         )
         self.api = self._open_api(speech)
 
-    def persona_for(self, version: str) -> Persona:
-        """Who answers a call whose token claims this version."""
-        persona = self._directory.persona_for(version)
+    def who_answers(self, arrival: Arrival) -> Persona:
+        """The persona of a call that begins: the version that its token claims, else whoever its number has now."""
+        route = self._directory.route(own_number(arrival))
+        version = arrival.persona_version or route.persona_version
+        persona = self._directory.persona_for(version, facts_of(arrival, route, wall_time()))
         if persona.apology_audio:
             return persona
         return msgspec.structs.replace(persona, apology_audio=self._spoken.apology_clip)

@@ -22,6 +22,7 @@ from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSi
 from admin.store.database import Database
 from proto.handshake import RequestHead
 from relay import (
+    Arrival,
     CallLog,
     Direction,
     Door,
@@ -138,7 +139,7 @@ class Server:
             self.office = BackOffice(settings, database, worker, self._persona, speech if key else None)
             call_log = _Tee(call_log, self.office)
         self.switchboard = Switchboard(
-            self._persona_for,
+            self._who_answers,
             connect=self._spares.open_line,
             call_log=_Tee(self._outcomes, call_log),
             totals=self.totals,
@@ -205,9 +206,8 @@ class Server:
             return await trio.open_tcp_listeners(port, host=host)
         return await open_shared_listeners(host, port)
 
-    def _persona_for(self, version: str) -> Persona:
-        """Who answers a call whose token claims this version."""
-        return self._persona.current() if self.office is None else self.office.persona_for(version)
+    def _who_answers(self, arrival: Arrival) -> Persona:
+        return self._persona.current() if self.office is None else self.office.who_answers(arrival)
 
     def _all_totals(self) -> Totals:
         """What a scrape is told: of all who share the port."""

@@ -11,7 +11,7 @@ from admin.errors import ErrorBody, InvalidInputError, NotFoundError
 from admin.routes.access import Access
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import MAX_KEY_CHARACTERS
-from admin.services.live_calls import CallChange, LiveCalls, Transfer, Words
+from admin.services.live_calls import CallChange, LiveCalls, TransferOrder, Words
 from admin.services.outbound import CREATED, Outbound
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -73,7 +73,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
         return await live_calls.hang_up(principal, _known(call_sid))
 
     @blueprint.post("/api/calls/<call_sid>/transfer")
-    @validate_request(Transfer)
+    @validate_request(TransferOrder)
     @validate_response(CallChange)
     @document_response(ErrorBody, 400)
     @document_response(ErrorBody, 401)
@@ -83,7 +83,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
     @document_response(ErrorBody, 502)
     @document_response(ErrorBody, 503)
     @document_response(ErrorBody, 504)
-    async def post_transfer(call_sid: str, data: Transfer) -> CallChange:
+    async def post_transfer(call_sid: str, data: TransferOrder) -> CallChange:
         """Hand a call on, to a number that may be called from here or to the staff; the conversation ends with it.
 
         400 number_invalid, no_staff. 403 destination_not_allowed, outbound_disabled. 404 call_not_found. 409

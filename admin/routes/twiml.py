@@ -12,6 +12,7 @@ from quart import Blueprint, Response, request
 
 from admin.routes.twilio_requests import METHODS, check_signatures, fields
 from admin.services import answers
+from admin.services.call_facts import VARIABLE_PREFIX
 from admin.services.call_report import direction_of, read_call
 from admin.services.fallbacks import Message, kind_of
 from admin.services.outbound import CALL_PATH, REFUSES_MACHINES, Briefing
@@ -21,8 +22,6 @@ from admin.services.signature import TwilioSignature
 from relay import TOKEN_PARAMETER, Direction
 
 NAME = "twiml"  # the blueprint's; an unexpected failure in it is answered in TwiML
-
-VARIABLE_PREFIX = "var_"  # of the stream's parameters that hold facts for the persona's instructions
 
 _REACHED = ("completed", "answered")  # of DialCallStatus; the others are busy, no-answer, failed and canceled
 

@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     playout_ms: float | None
 
 
-class BargeIn(msgspec.Struct, frozen=True, kw_only=True):
+class Interruption(msgspec.Struct, frozen=True, kw_only=True):
     """The caller spoke over the agent.
 
     heard_ms: of the item that sounded; it may be off by error_bound_ms; unheard_ms: of all that was sent and cleared;
@@ -120,7 +120,7 @@ class CallDetail(CallItem, frozen=True, kw_only=True):
     turns: list[Turn]
     has_more_turns: bool
     answers: list[Answer]
-    barge_in_moments: list[BargeIn]
+    barge_in_moments: list[Interruption]
     latency: dict[str, Any] | None
     usage: dict[str, Any] | None
     prices_as_of: date
@@ -180,9 +180,9 @@ def transcript_text(began_at: datetime, turns: Sequence[Turn]) -> str:
     return "".join(f"[{_clock(turn.at - began_at)}] {turn.speaker}: {_spoken(turn)}\n" for turn in turns)
 
 
-def _barge_in_of(row: RowMapping) -> BargeIn:
+def _barge_in_of(row: RowMapping) -> Interruption:
     body = row["body"]
-    return BargeIn(
+    return Interruption(
         at=row["at"],
         item_id=body["item_id"],
         heard_ms=body["heard_ms"],

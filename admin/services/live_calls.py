@@ -33,7 +33,7 @@ MAX_WORDS_CHARACTERS: Final = 1000  # spoken for about a minute; and a document 
 _logger = structlog.stdlib.get_logger("tautline.outbound")
 
 
-class Transfer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TransferOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whom the call is handed on to. to: a number that outbound calls may reach, by default the staff's."""
 
     to: E164 | None = None
@@ -80,7 +80,7 @@ class LiveCalls:
         await rest.hang_up(call_sid)
         return await self._changed(principal, call_sid, "hung_up")
 
-    async def transfer(self, principal: Principal, call_sid: str, transfer: Transfer) -> CallChange:
+    async def transfer(self, principal: Principal, call_sid: str, transfer: TransferOrder) -> CallChange:
         """Hand a call on; it is the relay's no longer.
 
         Raises: as `hang_up`; NotAllowedError (destination_not_allowed and its like); InvalidInputError (no_staff).
@@ -112,7 +112,7 @@ class LiveCalls:
             raise ConflictError("the call is over", code="call_is_over")
         return found
 
-    async def _destination(self, principal: Principal, call_sid: str, transfer: Transfer) -> str:
+    async def _destination(self, principal: Principal, call_sid: str, transfer: TransferOrder) -> str:
         if transfer.to is None or transfer.to == self._staff_number:
             if self._staff_number is None:
                 raise InvalidInputError("STAFF_NUMBER is not set, so there is nobody to hand on to", code="no_staff")

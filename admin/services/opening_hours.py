@@ -69,10 +69,10 @@ class OpeningHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Timetable:
-    """Opening hours, ready to be asked. Raises: UnusableHoursError."""
+    """Opening hours, ready to be asked. Raises: UnusableHoursError. Attributes: zone, of the shop's clocks."""
 
     def __init__(self, hours: OpeningHours) -> None:
-        self._zone = _zone(hours.time_zone)
+        self.zone = _zone(hours.time_zone)
         self._by_date = {each.date: each.intervals for each in hours.exceptions}
         if len(self._by_date) < len(hours.exceptions):
             raise UnusableHoursError("a date is listed twice among the exceptions")
@@ -87,7 +87,7 @@ class Timetable:
         """What may last at this moment: of the day before, which may run into this one, and of the one after, which
         has begun where a clock that is put back shows the old date once more.
         """
-        today = at.astimezone(self._zone).date()
+        today = at.astimezone(self.zone).date()
         for day in (today - _DAY, today, today + _DAY):
             for interval in self._by_date.get(day, self._by_weekday[day.weekday()]):
                 yield self._period(day, interval)
@@ -99,7 +99,7 @@ class Timetable:
 
     def _moment(self, day: date, clock: str, *, fold: int) -> datetime:
         """When the clock on the wall shows this, in UTC. fold: which time, should it do so twice."""
-        shown = datetime.combine(day, time.fromisoformat(clock), self._zone)
+        shown = datetime.combine(day, time.fromisoformat(clock), self.zone)
         before, after = (shown.replace(fold=each).astimezone(UTC) for each in (0, 1))
         if before <= after:
             return (before, after)[fold]
@@ -107,10 +107,10 @@ class Timetable:
 
     def _jump(self, early: datetime, late: datetime) -> datetime:
         """When the clock is put forward, which it is between these two moments."""
-        offset = early.astimezone(self._zone).utcoffset()
+        offset = early.astimezone(self.zone).utcoffset()
         while late - early > _SECOND:
             middle = early + (late - early) / 2
-            if middle.astimezone(self._zone).utcoffset() == offset:
+            if middle.astimezone(self.zone).utcoffset() == offset:
                 early = middle
             else:
                 late = middle

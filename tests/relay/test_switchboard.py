@@ -5,7 +5,7 @@ from trio.testing import MockClock
 
 from relay import TOKEN_PARAMETER, Persona, Switchboard, TokenGate, Totals, issue_stream_token
 from relay.log import CallEnded, CallStarted
-from relay.opening import START_WITHIN_S
+from relay.opening import START_WITHIN_S, Arrival
 from tests.relay import wire
 from tests.relay.calls import Records
 from tests.relay.peers import FakeOpenAI, FakeTwilio
@@ -14,13 +14,13 @@ SECRET = "00112233445566778899aabbccddeeff"
 WALL = 1_790_000_000.0
 
 
-async def hold_call(switchboard: Switchboard, openai: FakeOpenAI, *, token: str = "") -> str:
+async def hold_call(switchboard: Switchboard, openai: FakeOpenAI, *, token: str = "", **parameters: str) -> str:
     """One call from start to hang-up; gives what the model was told to be."""
     async with trio.open_nursery() as nursery:
         twilio = FakeTwilio(nursery)
         nursery.start_soon(twilio.run)
         nursery.start_soon(switchboard.carry, twilio.line)
-        parameters = {TOKEN_PARAMETER: token} if token else {}
+        parameters |= {TOKEN_PARAMETER: token} if token else {}
         await twilio.send(wire.connected(), wire.start(customParameters=parameters))
         configure = await openai.receive()
         await twilio.disconnect()
@@ -49,7 +49,7 @@ async def test_the_version_that_the_token_claims_answers_the_call_and_stands_in_
     async with trio.open_nursery() as nursery:
         openai = FakeOpenAI(nursery)
         switchboard = Switchboard(
-            lambda version: Persona(instructions=f"You are {version}."),
+            lambda arrival: Persona(instructions=f"You are {arrival.persona_version}."),
             connect=openai.connect,
             call_log=records,
             totals=Totals(),
@@ -61,13 +61,32 @@ async def test_the_version_that_the_token_claims_answers_the_call_and_stands_in_
     assert (started.direction, started.persona_version) == ("outbound", "p:7")
 
 
+async def test_who_answers_is_told_what_the_stream_says_of_the_call_but_not_its_token(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    arrivals: list[Arrival] = []
+
+    def who_answers(arrival: Arrival) -> Persona:
+        arrivals.append(arrival)
+        return wire.PERSONA
+
+    async with trio.open_nursery() as nursery:
+        openai = FakeOpenAI(nursery)
+        gate = TokenGate(SECRET, clock=lambda: WALL)
+        switchboard = Switchboard(who_answers, connect=openai.connect, call_log=records, totals=Totals(), gate=gate)
+        await hold_call(
+            switchboard, openai, token=issue_stream_token(SECRET, wire.CALL, at=WALL), caller="+15551230001"
+        )
+    assert arrivals == [Arrival(call_sid=wire.CALL, parameters={"caller": "+15551230001"})]
+
+
 async def test_nobody_is_asked_who_answers_a_stream_that_never_starts(
     autojump_clock: MockClock, records: Records
 ) -> None:
     asked: list[str] = []
 
-    def who_answers(version: str) -> Persona:
-        asked.append(version)
+    def who_answers(arrival: Arrival) -> Persona:
+        asked.append(arrival.call_sid)
         return wire.PERSONA
 
     async with trio.open_nursery() as nursery:
@@ -79,7 +98,7 @@ async def test_nobody_is_asked_who_answers_a_stream_that_never_starts(
         await trio.sleep(START_WITHIN_S + 2)
         assert (asked, openai.connections, switchboard.active_calls) == ([], 0, 0)
         await hold_call(switchboard, openai)
-    assert asked == [""]
+    assert asked == [wire.CALL]
 
 
 async def test_a_persona_with_a_model_of_its_own_is_connected_to_that_one(
@@ -96,8 +115,8 @@ async def test_a_persona_with_a_model_of_its_own_is_connected_to_that_one(
 async def test_a_call_that_nobody_can_be_found_for_ends_and_is_recorded(
     autojump_clock: MockClock, records: Records
 ) -> None:
-    def who_answers(version: str) -> Persona:
-        raise KeyError(version)
+    def who_answers(arrival: Arrival) -> Persona:
+        raise KeyError(arrival.call_sid)
 
     async with trio.open_nursery() as nursery:
         twilio, openai = FakeTwilio(nursery), FakeOpenAI(nursery)

@@ -20,7 +20,7 @@ from admin.store.schema import calls
 from benchmarks.simulators.openai import SimulatorConfig
 from benchmarks.simulators.openai import serve as serve_openai
 from benchmarks.simulators.twilio import CallOptions, CallReport, Delivery, HangUp, Recording, place_call
-from relay import CallStarted
+from relay import Arrival, CallStarted
 from tautline.serve import Server
 from tests.relay.calls import Records
 from tests.tautline.test_serve import PUBLIC_URL, SETTINGS, TOKEN
@@ -82,7 +82,9 @@ def row(database: Database) -> dict[str, Any]:
         return dict(connection.execute(select(calls)).mappings().one())
 
 
-async def test_a_stored_persona_answers_and_its_call_is_known_from_twilios_callbacks(database: Database) -> None:
+async def test_a_stored_persona_answers_and_its_call_is_known_from_its_stream_and_twilios_callbacks(
+    database: Database,
+) -> None:
     account_id = set_up(database)
     with database.engine.connect() as connection:
         [persona] = personas.all_current(connection)
@@ -91,7 +93,7 @@ async def test_a_stored_persona_answers_and_its_call_is_known_from_twilios_callb
     assert report.warnings == ()
     assert [event.persona_version for event in records.of(CallStarted)] == [f"{persona['id'].hex}:1"]
     found = row(database)
-    assert (found["status"], found["sequence_number"], found["account_id"]) == ("completed", 3, account_id)
+    assert (found["status"], found["end_reason"], found["account_id"]) == ("completed", "caller_hung_up", account_id)
     assert found["stream_sid"].startswith("MZ")
     assert found["answered_at"] is not None
 
@@ -114,3 +116,20 @@ async def test_without_its_database_the_server_starts_and_the_settings_persona_a
     assert report.warnings == ()
     assert [event.persona_version for event in records.of(CallStarted)] == [""]
     gone.close()
+
+
+async def test_without_a_token_the_numbers_own_persona_answers_and_knows_who_calls(
+    database: Database, tmp_path: Path
+) -> None:
+    set_up(database, label="Luna")
+    server = Server(msgspec.structs.replace(SETTINGS, data_dir=tmp_path), Records(), database=database)
+    assert server.office is not None
+    arrival = Arrival(call_sid="CA1", parameters={"called": NUMBER, "caller": "+15551230001"})
+    assert server.office.who_answers(arrival).greeting != "Luna's, +15551230001!"
+    with database.engine.begin() as connection:
+        [persona] = personas.all_current(connection)
+        body = persona["body"] | {"greeting": "{{shop.name}}'s, {{caller.number}}!"}
+        renewed = {"name": "Luna", "language": "", "body": body, "change": "edited"}
+        personas.renew(connection, persona["id"], 2, **renewed, by=persona["account_id"], at=AT)
+    async with server.office.at_work():
+        assert server.office.who_answers(arrival).greeting == "Luna's, +15551230001!"
