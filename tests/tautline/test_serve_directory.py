@@ -82,7 +82,7 @@ def row(database: Database) -> dict[str, Any]:
         return dict(connection.execute(select(calls)).mappings().one())
 
 
-async def test_a_stored_persona_answers_and_its_call_is_known_from_its_stream_and_twilios_callbacks(
+async def test_a_stored_persona_answers_and_its_call_is_known_afterwards(
     database: Database,
 ) -> None:
     account_id = set_up(database)
