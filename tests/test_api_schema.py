@@ -18,16 +18,13 @@ import httpx
 import msgspec
 import pytest
 import trio
-from sqlalchemy import Connection
 
 from admin.api import open_api
 from admin.app import Services, create_app
-from admin.services.api_keys import make_key
-from admin.services.principal import SCOPES
-from admin.store import api_keys, users
 from admin.store.database import Database
 from relay import Totals
 from tautline.web import open_web_app
+from tests.services.keys import add_owner
 
 EXAMPLES = 10  # for each operation, beside those that its shapes alone give
 WITHIN_S = 240
@@ -89,27 +86,6 @@ def configuration(address: str) -> str:
     )
 
 
-def owner_key(database: Database) -> str:
-    key = make_key()
-
-    def add(connection: Connection) -> None:
-        user_id = users.add(connection, role="owner", at=datetime.now(UTC))
-        api_keys.add(
-            connection,
-            account_id=user_id,
-            user_id=user_id,
-            name="the schema test's",
-            scopes=SCOPES["owner"],
-            shown_prefix=key.shown_prefix,
-            secret_hash=key.secret_hash,
-            at=datetime.now(UTC),
-        )
-
-    with database.engine.begin() as connection:
-        add(connection)
-    return key.secret
-
-
 @pytest.mark.timeout(WITHIN_S + 20)
 def test_the_api_does_what_it_says_of_itself(database: Database, tmp_path: Path) -> None:
     with served(database) as address:
@@ -118,7 +94,7 @@ def test_the_api_does_what_it_says_of_itself(database: Database, tmp_path: Path)
             [
                 *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/openapi.json"),
                 *("--include-path-regex", ONLY),
-                *("--header", f"Authorization: Bearer {owner_key(database)}"),
+                *("--header", f"Authorization: Bearer {add_owner(database, datetime.now(UTC))[0]}"),
                 *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
                 *("--request-timeout", "20", "--no-color", "--no-shrink"),
             ],

@@ -4,6 +4,7 @@ Every request must carry Twilio's signature; nothing is looked at or done before
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -75,17 +76,7 @@ def twiml_blueprint(
             _logger.warning("call.declined", call_sid=asked.get("CallSid"))
             reception.told(asked, read_call, outcome="declined", is_over=True)
             return twiml_response(answers.decline())
-        document = answers.connect(
-            stream_url=answers.stream_url(public_url, request.headers.get("Host")),
-            action=answers.after_stream_url(public_url),
-            status_callback=answers.stream_status_url(public_url),
-            parameters={
-                "caller": asked.get("From", ""),
-                "called": asked.get("To", ""),
-                TOKEN_PARAMETER: _token(issue_token, asked, route.persona_version),
-            },
-        )
-        return twiml_response(document)
+        return _connect(public_url, asked, _token(issue_token, asked, route.persona_version))
 
     if brief is not None:
         _add_outbound_call(blueprint, public_url, issue_token=issue_token, has_room=has_room, brief=brief)
@@ -150,18 +141,26 @@ def _add_outbound_call(
         if not has_room():
             _logger.warning("call.declined", call_sid=call_sid)
             return twiml_response(answers.decline())
-        document = answers.connect(
-            stream_url=answers.stream_url(public_url, request.headers.get("Host")),
-            action=answers.after_stream_url(public_url),
-            status_callback=answers.stream_status_url(public_url),
-            parameters={
-                "caller": asked.get("From", ""),
-                "called": asked.get("To", ""),
-                TOKEN_PARAMETER: _token(issue_token, asked, briefing.persona_version),
-                **{f"{VARIABLE_PREFIX}{name}": value for name, value in briefing.variables.items()},
-            },
-        )
-        return twiml_response(document)
+        token = _token(issue_token, asked, briefing.persona_version)
+        return _connect(public_url, asked, token, variables=briefing.variables)
+
+
+def _connect(
+    public_url: str | None, asked: Mapping[str, str], token: str, *, variables: Mapping[str, str] = MappingProxyType({})
+) -> Response:
+    """Have Twilio open the media stream, with what its `start` is to say."""
+    document = answers.connect(
+        stream_url=answers.stream_url(public_url, request.headers.get("Host")),
+        action=answers.after_stream_url(public_url),
+        status_callback=answers.stream_status_url(public_url),
+        parameters={
+            "caller": asked.get("From", ""),
+            "called": asked.get("To", ""),
+            TOKEN_PARAMETER: token,
+            **{f"{VARIABLE_PREFIX}{name}": value for name, value in variables.items()},
+        },
+    )
+    return twiml_response(document)
 
 
 def _is_unwanted(answered_by: str, *, refuses_machines: bool) -> bool:

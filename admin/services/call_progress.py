@@ -1,8 +1,9 @@
 """What a record changes in its call's row: who speaks with whom, and how far the call is. Pure.
 
 Records come in order, but perhaps late, and perhaps a second time. So they only ever add to what is known, and how far
-a call is follows the rules that Twilio's own callbacks follow (admin.services.call_status). One thing alone is taken
-back: that a call's process has died, when a later record of the call tells that it had not.
+a call is follows the rules that Twilio's own callbacks follow (admin.services.call_status). Only what we ourselves
+concluded is taken back: that a call's process has died, when a later record of the call tells that it had not; and that
+a call is over because its stream is, when it has another stream after that one.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ def applied(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
 
     Args: call, the row as it is; process_id, of the process that took the record.
     """
-    known = {**call, **_REVIVED} if _was_thought_dead(call, record) else dict(call)
+    known = {**call, **_REVIVED} if _was_thought_over(call, record) else dict(call)
     match record.name:
         case "call.rung":
             return known | _rung(known, msgspec.convert(record.body, Rung), record.at, process_id)
@@ -55,9 +56,16 @@ def aborted(call: Row, last_at: datetime | None) -> dict[str, Any]:
     }
 
 
-def _was_thought_dead(call: Row, record: Record) -> bool:
-    is_later = call.get("ended_at") is not None and record.at > call["ended_at"]
-    return is_later and call["status"] == "aborted" and call["end_reason"] == PROCESS_DIED and record.name != RUNG
+def _was_thought_over(call: Row, record: Record) -> bool:
+    if call.get("ended_at") is None or record.at <= call["ended_at"]:
+        return False
+    match call["status"]:
+        case "aborted":
+            return call["end_reason"] == PROCESS_DIED and record.name != RUNG
+        case "completed":
+            return call.get("sequence_number") is None and record.name == "call.started"
+        case _:
+            return False
 
 
 def _rung(call: Row, rung: Rung, at: datetime, process_id: UUID) -> dict[str, Any]:

@@ -108,7 +108,8 @@ class LiveCalls:
         found = await self._database.read(lambda connection: store.named(connection, principal.account_id, call_sid))
         if found is None:
             raise NotFoundError("call")
-        if found["status"] in TERMINAL:
+        # Only what Twilio itself has told: a stream's end is written as the call's, and may not have been it.
+        if found["status"] in TERMINAL and found["sequence_number"] is not None:
             raise ConflictError("the call is over", code="call_is_over")
         return found
 

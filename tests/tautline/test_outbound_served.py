@@ -10,9 +10,6 @@ import msgspec
 import trio
 from sqlalchemy import select
 
-from admin.services.api_keys import make_key
-from admin.services.principal import SCOPES
-from admin.store import api_keys, users
 from admin.store.database import Database
 from admin.store.schema import calls
 from benchmarks.simulators.openai import SimulatorConfig
@@ -33,6 +30,7 @@ from tautline.serve import Server
 from tautline.settings import Settings
 from tautline.store import wall_time
 from tests.relay.calls import Records
+from tests.services.keys import add_owner
 
 TOKEN = "00112233445566778899aabbccddeeff"
 PUBLIC_URL = "https://relay.example.com"
@@ -94,7 +92,7 @@ class Shop:
 @asynccontextmanager
 async def open_shop(database: Database) -> AsyncIterator[Shop]:
     """A relay and the Twilio that it places calls with, which reaches it under its public address."""
-    records, streams, secret = Records(), Streams(), add_user(database)
+    records, streams, secret = Records(), Streams(), add_owner(database, wall_time())[0]
     config = SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)
     async with trio.open_nursery() as nursery, open_twilio(ACCOUNT, observer=streams.observe) as twilio:
         openai_port = await nursery.start(partial(serve_openai, config))
@@ -110,24 +108,6 @@ async def open_shop(database: Database) -> AsyncIterator[Shop]:
         yield Shop(port, secret, twilio, streams, records)
         await server.drain()
         nursery.cancel_scope.cancel()
-
-
-def add_user(database: Database) -> str:
-    """Returns the key."""
-    key = make_key()
-    with database.engine.begin() as connection:
-        user_id = users.add(connection, role="owner", at=wall_time())
-        api_keys.add(
-            connection,
-            account_id=user_id,
-            user_id=user_id,
-            name="a test's",
-            scopes=SCOPES["owner"],
-            shown_prefix=key.shown_prefix,
-            secret_hash=key.secret_hash,
-            at=wall_time(),
-        )
-    return key.secret
 
 
 async def test_an_ordered_call_rings_is_carried_and_is_hung_up(database: Database) -> None:

@@ -156,10 +156,20 @@ async def test_anothers_call_is_not_there(
 async def test_a_call_that_is_over_cannot_be_changed(
     owner: Caller, twilio: FakeTwilio, database: Database, wall: WallClock, change: str, status: str
 ) -> None:
-    add_call(database, owner, wall, status=status)
+    add_call(database, owner, wall, status=status, sequence_number=3)
     response = await owner.post(f"/api/calls/{SID}/{change}", json=CHANGES[change])
     assert (response.status_code, await code(response)) == (409, "call_is_over")
     assert (twilio.ended, twilio.redirected) == ([], [])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_call_of_which_only_the_stream_is_known_to_have_ended_is_changed(
+    owner: Caller, twilio: FakeTwilio, database: Database, wall: WallClock, change: str
+) -> None:
+    add_call(database, owner, wall, status="completed")
+    response = await owner.post(f"/api/calls/{SID}/{change}", json=CHANGES[change])
+    assert response.status_code == 200
+    assert len(twilio.ended) + len(twilio.redirected) == 1
 
 
 @pytest.mark.parametrize("change", ["transfer", "say"])

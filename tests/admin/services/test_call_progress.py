@@ -82,6 +82,15 @@ def test_a_call_that_was_thought_dead_and_is_not_goes_on(last: Any) -> None:
         assert (woken["end_reason"], woken["duration_ms"]) == ("caller_hung_up", 60_000)
 
 
+def test_a_call_that_has_another_stream_was_not_over_with_its_first() -> None:
+    call = told(made.records(made.RUNG, made.STARTED, made.ended()))
+    assert call["status"] == "completed"
+    going_on = told(made.records(made.STARTED, began_s=100), OURS, call)
+    assert (going_on["status"], going_on["ended_at"], going_on["end_reason"]) == ("in_progress", None, "")
+    told_by_twilio = {**call, "sequence_number": 3}
+    assert told(made.records(made.STARTED, began_s=100), OURS, told_by_twilio)["status"] == "completed"
+
+
 def test_a_stream_tells_what_no_webhook_has() -> None:
     started = msgspec.structs.replace(made.STARTED, direction="outbound", caller="+15551230003", called="+15551230004")
     call = told(made.records(started))
