@@ -1,8 +1,9 @@
 """The upstream of the echo profile: each piece of audio comes straight back.
 
-`RealtimeSession` speaks as much of the Realtime protocol as any relay needs to set up a session; `EchoSession` answers
-each append with a delta of one long response. It models no speech, no turn and no time; it is there to cost little. An
-append's audio is passed on as the JSON string it is, without decoding it.
+`RealtimeSession` speaks as much of the Realtime protocol as any relay needs to set up a session, and reads a text aloud
+when it is asked to outside of a conversation (benchmarks.load.reading); `EchoSession` answers each append with a delta
+of one long response. It models no speech, no turn and no time; it is there to cost little. An append's audio is passed
+on as the JSON string it is, without decoding it.
 
 `Reflector` is what the callers are connected to in a direct run, without a relay: it speaks the relay's side of Media
 Streams and gives each frame back, or only notes that it arrived.
@@ -15,6 +16,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.load.ledger import FrameLedger, call_of
+from benchmarks.load.reading import Wanted, read_aloud
 from benchmarks.load.wire import Wire, header
 from proto.websocket import Role
 
@@ -35,10 +37,11 @@ _EVENT_DIGITS: Final = 15
 
 
 class _Event(msgspec.Struct, gc=False):
-    """A client event; audio: the JSON string of an append, quotes included."""
+    """A client event. audio: an append's JSON string, quotes included; response: what a `response.create` wants."""
 
     type: str
     audio: msgspec.Raw = msgspec.Raw()
+    response: Wanted = Wanted()
 
 
 class _Media(msgspec.Struct, gc=False):
@@ -80,6 +83,9 @@ class RealtimeSession:
         elif event.type == "session.update":
             self._say(_SESSION % (b"updated", self._event_number(), self._number))
             self._on_configured()
+        elif event.type == "response.create" and event.response.is_reading:
+            for each in read_aloud(event.response, self._event_number):
+                self._say(each)
         else:
             self._on_event(event.type, raw)
 
