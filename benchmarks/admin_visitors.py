@@ -2,7 +2,8 @@
 
 A process of its own, so that its work delays no frame of the load beside it. Told by an `Order` in JSON, its one
 argument; writes `ready` once all watch, keeps its timetable until its standard input ends, waits for the answers that
-are due, and writes its `Visits` in JSON. A request is timed from when it was due, so nothing is hidden by being late.
+are due, and writes its `Visits` in JSON. A request is timed from when it was due, so nothing is hidden by being late;
+how late this process itself began it stands beside.
 """
 
 import sys
@@ -18,6 +19,7 @@ import trio
 
 READY: Final = b"ready\n"
 WAIT_S: Final = 15.0  # for an answer; Twilio waits no longer
+NO_LIMITS: Final = httpx.Limits()  # a request waits for the relay, never for a connection of ours
 
 What = Literal["webhook", "persona", "preview"]
 
@@ -35,10 +37,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Visit(msgspec.Struct, frozen=True, array_like=True):
-    """One request. due_at: s, by `perf_counter`, which all processes of this machine share; is_right: the answer is."""
+    """One request. due_at: s, by `perf_counter`, which all processes of this machine share; is_right: the answer is.
+
+    late_ms: until it was begun, which is this process's fault; took_ms: until it was answered.
+    """
 
     what: What
     due_at: float
+    late_ms: float
     took_ms: float
     is_right: bool
 
@@ -61,7 +67,7 @@ def main(words: list[str]) -> int:
 class _Visitors:
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._client = httpx.AsyncClient(base_url=order.url, timeout=WAIT_S, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=order.url, timeout=WAIT_S, limits=NO_LIMITS, trust_env=False)
         self._auth = {"Authorization": f"Bearer {order.key}"}
         self._persona_path = f"/api/personas/{order.persona_id}"
         self._visits: list[Visit] = []
@@ -99,11 +105,12 @@ class _Visitors:
             number += 1
 
     async def _ask(self, what: What, ask: Callable[[], Awaitable[bool]], due_at: float) -> None:
+        late_ms = (perf_counter() - due_at) * 1000
         try:
             is_right = await ask()
         except httpx.TransportError:
             is_right = False
-        self._visits.append(Visit(what, due_at, (perf_counter() - due_at) * 1000, is_right))
+        self._visits.append(Visit(what, due_at, late_ms, (perf_counter() - due_at) * 1000, is_right))
 
     async def _webhook(self, _number: int) -> bool:
         call = {"CallSid": f"CA{uuid4().hex}", "From": "+15551230001", "To": self._order.number}

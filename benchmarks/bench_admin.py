@@ -24,7 +24,15 @@ import numpy as np
 import trio
 
 from benchmarks import arguments
-from benchmarks.admin_stage import PREVIEWS_PER_S, REQUESTS_PER_S, WATCHERS, new_premises, set_up, visited
+from benchmarks.admin_stage import (
+    PREVIEWS_PER_S,
+    REQUESTS_PER_S,
+    WATCHERS,
+    VisitorsError,
+    new_premises,
+    set_up,
+    visited,
+)
 from benchmarks.admin_visitors import Visits, What
 from benchmarks.comparison.stage import Stage
 from benchmarks.load import FarEnd, Level, Profile, Target, measure_level, open_far_end
@@ -51,10 +59,14 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the requests of one kind. asked and wrong: all of them; *_ms: of those due in the window."""
+    """What became of the requests of one kind. asked and wrong: all of them; the others are of those due in the window.
+
+    late_p99_ms: how late the visitors themselves were; it is in the others, and is none of the relay's.
+    """
 
     asked: int
     wrong: int
+    late_p99_ms: float
     p50_ms: float
     p99_ms: float
     max_ms: float
@@ -195,11 +207,14 @@ def _media(level: Level) -> Media:
 
 def _answers(visits: Visits, what: What, began_at: float, ended_at: float) -> Answers:
     of_kind = [visit for visit in visits.visits if visit.what == what]
-    took_ms = [visit.took_ms for visit in of_kind if began_at <= visit.due_at < ended_at]
-    spread = timing.percentiles(np.asarray(took_ms or [0.0]))
+    in_window = [visit for visit in of_kind if began_at <= visit.due_at < ended_at]
+    if not in_window:
+        raise VisitorsError(f"the visitors fell so far behind that no {what} of the window was asked for")
+    spread = timing.percentiles(np.asarray([visit.took_ms for visit in in_window]))
     return Answers(
         asked=len(of_kind),
         wrong=sum(not visit.is_right for visit in of_kind),
+        late_p99_ms=round(timing.percentiles(np.asarray([visit.late_ms for visit in in_window])).p99, 2),
         p50_ms=round(spread.p50, 2),
         p99_ms=round(spread.p99, 2),
         max_ms=round(spread.max, 2),
@@ -209,7 +224,7 @@ def _answers(visits: Visits, what: What, began_at: float, ended_at: float) -> An
 def _line(taken: Round) -> str:
     idle, busy = taken.idle, taken.busy
     asked = "  ".join(
-        f"{name} p99 {answers.p99_ms:.0f} ms ({answers.wrong} of {answers.asked} wrong)"
+        f"{name} p99 {answers.p99_ms:.0f} ms (late {answers.late_p99_ms:.0f}, {answers.wrong} of {answers.asked} wrong)"
         for name, answers in (("webhook", taken.webhook), ("persona", taken.persona), ("preview", taken.preview))
     )
     return (
