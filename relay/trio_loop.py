@@ -3,7 +3,8 @@
 A task that waits for readiness pays Trio a turn of its loop for each: two system calls and a good part of what a frame
 of audio costs altogether. So when Trio is about to wait, which it tells its instruments, the pump waits first: for its
 own sockets and, through the descriptor on which Trio itself would wait, for Trio's. It gives way as soon as Trio has
-anything to do. A frame then costs one wait, and no turn.
+anything to do. A frame then costs one wait, and no turn. And a turn may be long, when many tasks are ready to run: so
+the pump also looks at its sockets between two of them, if it has not for a while.
 
 For that three things must be known that Trio tells nobody: that descriptor, whether a task became ready to run, and
 whether a deadline moved nearer. They are read here and nowhere else; a contract test holds them against the Trio that
@@ -20,6 +21,8 @@ import trio
 # Handle what is ready within so many seconds; whether something of Trio's was. See TrioLoop.
 Carry = Callable[[float], bool]
 
+MAX_AWAY_S: Final = 0.001  # while tasks run one after the other
+
 _is_taken: Final = trio.lowlevel.RunVar("tautline.trio_loop", default=False)
 
 
@@ -32,6 +35,7 @@ class TrioLoop(trio.abc.Instrument):
         self.fd: int = runner.io_manager._epoll.fileno()
         self._carry: Carry | None = None
         self._error: BaseException | None = None
+        self._carried_at = 0.0
         self._has_failed = trio.Event()
 
     async def wait_with(self, carry: Carry) -> None:
@@ -48,14 +52,23 @@ class TrioLoop(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """Trio is about to wait so many seconds at most."""
+        self._do(self._wait, timeout)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's words
+        """A task gives way, perhaps to another one."""
+        if perf_counter() - self._carried_at >= MAX_AWAY_S:
+            self._do(_look, 0)
+
+    def _do(self, step: Callable[[Carry, float], object], timeout: float) -> None:
         if self._carry is None:
             return
         try:
-            self._wait(self._carry, timeout)
+            step(self._carry, timeout)
         except BaseException as error:  # Trio would only log it, and go on without us
             self._carry, self._error = None, error
             self._has_failed.set()
             self._io.force_wakeup()
+        self._carried_at = perf_counter()
 
     def _wait(self, carry: Carry, timeout: float) -> None:
         if timeout <= 0 or self._waiting_for_idle:  # who is woken was not idle, and such a test would never end
@@ -69,6 +82,10 @@ class TrioLoop(trio.abc.Instrument):
                 break
             timeout = ends_at - perf_counter()
         self._io.force_wakeup()  # Trio would wait as long as it was going to
+
+
+def _look(carry: Carry, _timeout: float) -> None:
+    carry(0)
 
 
 @contextmanager
