@@ -11,6 +11,7 @@ from quart import Blueprint, Response, request
 from quart_schema import document_response, validate_querystring, validate_response
 
 from admin.errors import ErrorBody
+from admin.manners.described import answers
 from admin.routes.access import Access
 from admin.services.call_export import MEDIA_TYPES, Export, Format
 from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
@@ -108,6 +109,8 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
 
     @blueprint.get("/api/calls/export")
     @validate_querystring(ExportQuery)
+    @answers(200, "The calls.", "text/csv")
+    @answers(200, "The calls.", "application/json")
     async def export_calls(query_args: ExportQuery) -> Response:
         """Give calls as a file: CSV, or a JSON array.
 

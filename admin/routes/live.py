@@ -7,6 +7,7 @@ import msgspec
 from quart import Blueprint, Response, request
 from quart_schema import validate_response
 
+from admin.manners.described import answers
 from admin.routes.access import Access
 from admin.services.call_history import CallHistory
 from admin.services.live import Live
@@ -37,6 +38,7 @@ def live_blueprint(access: Access, history: CallHistory, live: Live) -> Blueprin
         return LiveCalls(items=live.calls(viewer))
 
     @blueprint.get("/api/live/events")
+    @answers(200, "What happens, as it happens.", "text/event-stream")
     async def get_live_events() -> Response:
         """Tell what happens in the calls in progress, as it happens: a stream of Server-Sent Events.
 
