@@ -27,7 +27,8 @@ EXPORTED_AT_ONCE: Final = 500
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS, pattern=TEXT)]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# As text: from a query, a datetime would also be taken as a number of seconds, which nobody was told of.
+Moment = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ]", extra_json_schema={"format": "date-time"})]
 Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=TEXT)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=TEXT)]
 
@@ -45,11 +46,15 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     direction: Direction | None = None
     text: Words | None = None
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError for what is no moment."""
+        _require_moments(self.begun_from, self.begun_before)
+
     def filter(self) -> CallFilter:
         """For the service."""
         return CallFilter(
-            begun_from=self.begun_from,
-            begun_before=self.begun_before,
+            begun_from=_moment(self.begun_from),
+            begun_before=_moment(self.begun_before),
             numbers=None if self.number is None else _numbers(self.number),
             persona_id=self.persona_id,
             status=self.status,
@@ -84,6 +89,10 @@ class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     begun_from: Moment | None = msgspec.field(name="from", default=None)
     begun_before: Moment | None = msgspec.field(name="to", default=None)
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError for what is no moment."""
+        _require_moments(self.begun_from, self.begun_before)
+
 
 def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     """Everything under /api/calls that reads or deletes."""
@@ -105,7 +114,7 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     async def get_summary(query_args: SummaryQuery) -> Summary:
         """Sum up calls by day, in UTC; the last 30 days unless others are asked for."""
         principal = await access.require("calls:read")
-        return await history.summary(principal, query_args.begun_from, query_args.begun_before)
+        return await history.summary(principal, _moment(query_args.begun_from), _moment(query_args.begun_before))
 
     @blueprint.get("/api/calls/export")
     @validate_querystring(ExportQuery)
@@ -181,3 +190,13 @@ def _numbers(number: str) -> tuple[str, ...]:
     """In an address a plus is a space: 4930901820 is looked for as +4930901820, too."""
     given = number.strip()
     return (given, f"+{given}") if given.isdecimal() else (given,)
+
+
+def _require_moments(*texts: str | None) -> None:
+    for text in texts:
+        _moment(text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Raises: ValueError for what is no moment in RFC 3339."""
+    return None if text is None else msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])

@@ -155,6 +155,7 @@ async def test_a_search_looks_through_some_calls_at_a_time_and_misses_none(
         {"cursor": cursor_of("2026-03-02T10:00:00", uuid4())},
         {"cursor": cursor_of("0001-01-01T00:00:00+23:59", uuid4())},
         {"from": "yesterday"},
+        {"from": "0.5"},
         {"from": "2026-03-02T10:00:00"},
         {"from": "0001-01-01T00:00:00+23:00"},
         {"status": "well"},
@@ -320,6 +321,7 @@ async def test_sums_are_by_day_and_in_all(owner: Caller, database: Database, wal
         {"from": "2020-01-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"},
         {"to": "0001-01-01T00:00:00Z"},
         {"from": "9999-12-31T23:59:59-12:00"},
+        {"to": "0.5"},
     ],
 )
 async def test_days_that_cannot_be_are_refused(owner: Caller, query: dict[str, str]) -> None:
