@@ -22,7 +22,8 @@ MAX_WAITING: Final = 16
 RETRY_AFTER_S: Final = 2
 
 Result = TypeVar("Result")
-Password = Annotated[str, msgspec.Meta(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS)]
+# No body may hold NUL, wherever its text goes.
+Password = Annotated[str, msgspec.Meta(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS, pattern=r"^[^\x00]*$")]
 
 
 class PasswordCost(msgspec.Struct, frozen=True, kw_only=True):
