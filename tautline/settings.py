@@ -292,7 +292,7 @@ DOCUMENTED: tuple[Documented, ...] = (
     ),
     Documented(
         variable="REDIS_URL",
-        meaning="Shares jobs and rate limits between several machines.",
+        meaning="Shares rate limits between several machines.",
         must_be="a redis://, rediss:// or unix:// address",
         example="redis://:password@redis:6379/0",
         secrecy="password inside",
