@@ -8,8 +8,11 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from sqlalchemy.exc import DBAPIError
+
 from admin.store import migrating
-from admin.store.database import Database
+from admin.store.database import Database, open_engine
+from admin.store.schema import metadata
 from tests.services.postgres import Postgres, open_postgres
 
 Backend = Literal["sqlite", "postgresql"]
@@ -21,11 +24,12 @@ class Databases:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder, self._stack, self._numbers = folder, stack, count()
+        self._free: list[str] = []  # PostgreSQL's, with the present schema and nothing in them
 
     @contextmanager
     def open(self, backend: Backend) -> Iterator[Database]:
         """One database."""
-        with self.open_url(backend) as url:
+        with self._reused_url() if backend == "postgresql" else self.open_url(backend) as url:
             database = Database(url)
             try:
                 yield database
@@ -33,9 +37,17 @@ class Databases:
                 database.close()
 
     @contextmanager
+    def _reused_url(self) -> Iterator[str]:
+        """A database that a test before this one has left, emptied: that is ten times as fast as making one."""
+        url = self._free.pop() if self._free else self.postgres.create(self._next_name(), self._postgres_template)
+        yield url
+        if _is_emptied(url):
+            self._free.append(url)
+
+    @contextmanager
     def open_url(self, backend: Backend) -> Iterator[str]:
         """One database's address."""
-        name = f"test_{next(self._numbers)}"
+        name = self._next_name()
         if backend == "sqlite":
             file = self._folder / f"{name}.db"
             shutil.copyfile(self._sqlite_template, file)
@@ -43,6 +55,9 @@ class Databases:
             return
         yield self.postgres.create(name, self._postgres_template)
         self.postgres.drop(name)
+
+    def _next_name(self) -> str:
+        return f"test_{next(self._numbers)}"
 
     @cached_property
     def postgres(self) -> Postgres:
@@ -72,3 +87,19 @@ def _migrate(url: str) -> None:
     database = Database(url)
     migrating.upgrade(database.engine)
     database.close()
+
+
+def _is_emptied(url: str) -> bool:
+    """Delete all rows, whatever a test has left. False when it has left the schema another than it was."""
+    engine = open_engine(url)
+    try:
+        with engine.begin() as connection:
+            if migrating.current(connection) != migrating.head():
+                return False
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+        return True
+    except DBAPIError:
+        return False
+    finally:
+        engine.dispose()
