@@ -42,7 +42,7 @@ class SettingsError(Exception):
 class Settings(TelephoneSettings, frozen=True, kw_only=True, rename="upper"):
     """What DOCUMENTED describes, checked. Its repr masks secrets, so that no traceback or log line can show one."""
 
-    host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104  Twilio must get in
+    host: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9.:_-]+\Z")] = "0.0.0.0"  # noqa: S104 - Twilio must get in
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5050
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     public_url: str | None = None  # without a trailing slash, without a default port

@@ -10,7 +10,6 @@ import msgspec
 from quart import Blueprint, Response, request
 from quart_schema import document_response, validate_querystring, validate_response
 
-from admin.errors import ErrorBody
 from admin.manners.described import answers
 from admin.routes.access import Access
 from admin.services.call_export import MEDIA_TYPES, Export, Format
@@ -101,7 +100,6 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     @blueprint.get("/api/calls")
     @validate_querystring(CallPageQuery)
     @validate_response(CallPage)
-    @document_response(ErrorBody, 400)
     async def list_calls(query_args: CallPageQuery) -> CallPage:
         """List calls, newest first. 400 invalid_cursor."""
         principal = await access.require("calls:read")
@@ -110,7 +108,6 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     @blueprint.get("/api/calls/summary")
     @validate_querystring(SummaryQuery)
     @validate_response(Summary)
-    @document_response(ErrorBody, 400)
     async def get_summary(query_args: SummaryQuery) -> Summary:
         """Sum up calls by day, in UTC; the last 30 days unless others are asked for."""
         principal = await access.require("calls:read")
@@ -137,14 +134,11 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
 
     @blueprint.get("/api/calls/<sid>")
     @validate_response(CallDetail)
-    @document_response(ErrorBody, 404)
     async def get_call(sid: str) -> CallDetail:
         """Show a call, named by its CallSid or its id, with what happened in it. 404 call_not_found."""
         return await history.detail(await access.require("calls:read"), sid)
 
     @blueprint.delete("/api/calls/<sid>")
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
     async def delete_call(sid: str) -> Response:
         """Delete a call with its events and words. 404 call_not_found, 409 call_in_progress."""
         await history.remove(await access.require("calls:write"), sid)
@@ -153,8 +147,6 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     @blueprint.get("/api/calls/<sid>/events")
     @validate_querystring(EventQuery)
     @validate_response(EventPage)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 404)
     async def list_events(sid: str, query_args: EventQuery) -> EventPage:
         """List what happened in a call, in order. 404 call_not_found, 400 invalid_cursor."""
         principal = await access.require("calls:read")
@@ -162,7 +154,6 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
 
     @blueprint.get("/api/calls/<sid>/transcript")
     @document_response(Transcript)
-    @document_response(ErrorBody, 404)
     async def get_transcript(sid: str) -> Response:
         """Show what was said in a call, as JSON or, by Accept, as text/plain. 404 call_not_found."""
         transcript = await history.transcript(await access.require("calls:read"), sid)

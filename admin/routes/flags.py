@@ -6,10 +6,9 @@ from uuid import UUID
 import msgspec
 from flask.sansio.blueprints import BlueprintSetupState  # Quart's blueprints are Flask's
 from quart import Blueprint
-from quart_schema import document_response, validate_request, validate_response
+from quart_schema import validate_request, validate_response
 from werkzeug.routing import BaseConverter
 
-from admin.errors import ErrorBody
 from admin.manners.described import answers
 from admin.routes.access import Access
 from admin.services.flags import Flag, FlagChange, Flags
@@ -72,7 +71,6 @@ def flags_blueprint(access: Access, flags: Flags) -> Blueprint:
     @validate_request(FlagInput)
     @validate_response(Flag, 200)
     @validate_response(Flag, 201)
-    @document_response(ErrorBody, 409)
     async def put_flag(name: str, data: FlagInput) -> tuple[Flag, int]:
         """Set a flag, or make it. 409 too_many_flags."""
         principal = await access.require("settings:write")

@@ -6,9 +6,8 @@ from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
-from quart_schema import document_response, validate_querystring, validate_request, validate_response
+from quart_schema import validate_querystring, validate_request, validate_response
 
-from admin.errors import ErrorBody
 from admin.routes.access import Access
 from admin.routes.inputs import Input, Name, PageQuery
 from admin.services.api_keys import AddedKey, ApiKeys, KeyPage
@@ -38,7 +37,6 @@ def keys_blueprint(access: Access, keys: ApiKeys) -> Blueprint:
     @blueprint.post("/api/keys")
     @validate_request(NewKeyInput)
     @validate_response(AddedKey, 201)
-    @document_response(ErrorBody, 409)
     async def post_key(data: NewKeyInput) -> tuple[AddedKey, int]:
         """Make a key; its secret is in this answer and nowhere else. 403 not_allowed, 409 too_many_keys."""
         principal = await access.signed_in()

@@ -5,9 +5,8 @@ from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
-from quart_schema import document_response, validate_querystring, validate_request, validate_response
+from quart_schema import validate_querystring, validate_request, validate_response
 
-from admin.errors import ErrorBody
 from admin.routes import versions
 from admin.routes.access import Access
 from admin.services.phone_numbers import NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
@@ -30,7 +29,6 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @blueprint.get("/api/numbers")
     @validate_querystring(NumberQuery)
     @validate_response(NumberPage)
-    @document_response(ErrorBody, 400)
     async def get_numbers(query_args: NumberQuery) -> NumberPage:
         """List the account's numbers. 400 invalid_cursor."""
         principal = await access.require("numbers:read")
@@ -39,9 +37,6 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @blueprint.post("/api/numbers")
     @validate_request(NumberInput)
     @validate_response(PhoneNumber, 201)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
     async def post_number(data: NumberInput) -> Versioned:
         """Add a number. 409 number_taken, 404 persona_not_found."""
         principal = await access.require("numbers:write")
@@ -50,7 +45,6 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
 
     @blueprint.get("/api/numbers/<uuid:number_id>")
     @validate_response(PhoneNumber)
-    @document_response(ErrorBody, 404)
     async def get_number(number_id: UUID) -> Versioned | Response:
         """Show a number, or 304 to who has it already. 404 number_not_found."""
         principal = await access.require("numbers:read")
@@ -60,10 +54,6 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @blueprint.put("/api/numbers/<uuid:number_id>")
     @validate_request(NumberInput)
     @validate_response(PhoneNumber)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 412)
     async def put_number(number_id: UUID, data: NumberInput) -> Versioned:
         """Replace all that is set up for a number. 409 number_taken, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")
@@ -72,18 +62,12 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @blueprint.patch("/api/numbers/<uuid:number_id>")
     @validate_request(NumberChange)
     @validate_response(PhoneNumber)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 412)
     async def patch_number(number_id: UUID, data: NumberChange) -> Versioned:
         """Change some of what is set up for a number. 409 number_taken, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")
         return _versioned(await numbers.change(principal, number_id, data, versions.require_match))
 
     @blueprint.delete("/api/numbers/<uuid:number_id>")
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 412)
     async def delete_number(number_id: UUID) -> tuple[str, int]:
         """Take a number out of the account. 404 number_not_found, 412 changed_meanwhile."""
         principal = await access.require("numbers:write")

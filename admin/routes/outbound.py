@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 import msgspec
 from quart import Blueprint, request
-from quart_schema import document_headers, document_response, validate_request, validate_response
+from quart_schema import document_headers, validate_request, validate_response
 
-from admin.errors import ErrorBody, InvalidInputError, NotFoundError
+from admin.errors import InvalidInputError, NotFoundError
 from admin.routes.access import Access
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import MAX_KEY_CHARACTERS
@@ -36,16 +36,6 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
     @document_headers(OrderHeaders)
     @validate_request(CallOrder)
     @validate_response(OutboundCall, CREATED)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 401)
-    @document_response(ErrorBody, 403)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 422)
-    @document_response(ErrorBody, 429)
-    @document_response(ErrorBody, 502)
-    @document_response(ErrorBody, 503)
-    @document_response(ErrorBody, 504)
     async def post_call(data: CallOrder) -> tuple[OutboundCall, int, dict[str, str]]:
         """Place a call. An Idempotency-Key makes it safe to send this again: the call is placed once.
 
@@ -60,34 +50,22 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
 
     @blueprint.post("/api/calls/<call_sid>/hangup")
     @validate_response(CallChange)
-    @document_response(ErrorBody, 401)
-    @document_response(ErrorBody, 403)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 502)
-    @document_response(ErrorBody, 503)
-    @document_response(ErrorBody, 504)
     async def post_hangup(call_sid: str) -> CallChange:
-        """End a call, also one that still rings. 404 call_not_found. 409 call_is_over."""
+        """End a call, also one that still rings.
+
+        404 call_not_found. 409 call_is_over. 502 twilio_refused. 504 twilio_answer_lost.
+        """
         principal = await access.require("calls:write")
         return await live_calls.hang_up(principal, _known(call_sid))
 
     @blueprint.post("/api/calls/<call_sid>/transfer")
     @validate_request(TransferOrder)
     @validate_response(CallChange)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 401)
-    @document_response(ErrorBody, 403)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 502)
-    @document_response(ErrorBody, 503)
-    @document_response(ErrorBody, 504)
     async def post_transfer(call_sid: str, data: TransferOrder) -> CallChange:
         """Hand a call on, to a number that may be called from here or to the staff; the conversation ends with it.
 
-        400 number_invalid, no_staff. 403 destination_not_allowed, outbound_disabled. 404 call_not_found. 409
-        call_is_over, call_not_in_progress.
+        400 number_invalid, no_staff. 403 destination_not_allowed, outbound_disabled. 404 call_not_found.
+        409 call_is_over, call_not_in_progress. 502 twilio_refused. 504 twilio_answer_lost.
         """
         principal = await access.require("calls:write")
         return await live_calls.transfer(principal, _known(call_sid), data)
@@ -95,19 +73,11 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
     @blueprint.post("/api/calls/<call_sid>/say")
     @validate_request(Words)
     @validate_response(CallChange)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 401)
-    @document_response(ErrorBody, 403)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 409)
-    @document_response(ErrorBody, 502)
-    @document_response(ErrorBody, 503)
-    @document_response(ErrorBody, 504)
     async def post_say(call_sid: str, data: Words) -> CallChange:
         """Say something to the caller, in Twilio's voice. It cuts the conversation; afterwards a new one begins, with
         the same persona and without memory of the first.
 
-        404 call_not_found. 409 call_is_over, call_not_in_progress.
+        404 call_not_found. 409 call_is_over, call_not_in_progress. 502 twilio_refused. 504 twilio_answer_lost.
         """
         principal = await access.require("calls:write")
         return await live_calls.say(principal, _known(call_sid), data)

@@ -5,14 +5,12 @@ from uuid import UUID
 import msgspec
 from quart import Blueprint, Response
 from quart_schema import (
-    document_response,
     security_scheme,
     validate_querystring,
     validate_request,
     validate_response,
 )
 
-from admin.errors import ErrorBody
 from admin.routes.access import Access
 from admin.routes.inputs import Email, Input, Name, PageQuery, Token
 from admin.services.passwords import Password
@@ -60,7 +58,6 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
     @blueprint.post("/api/people")
     @validate_request(NewPersonInput)
     @validate_response(AddedPerson, 201)
-    @document_response(ErrorBody, 409)
     async def post_person(data: NewPersonInput) -> tuple[AddedPerson, int]:
         """Add somebody to the account, with a password or with an invitation to set one. 409 email_taken."""
         principal = await access.require("people:write")
@@ -76,7 +73,6 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
     @blueprint.patch("/api/people/<uuid:person_id>")
     @validate_request(PersonChangeInput)
     @validate_response(Person)
-    @document_response(ErrorBody, 409)
     async def patch_person(person_id: UUID, data: PersonChangeInput) -> Person:
         """Change one of them. 404 person_not_found, 409 last_owner."""
         principal = await access.require("people:write")
@@ -84,7 +80,6 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
         return await people.change(principal, person_id, PersonChange(**given))
 
     @blueprint.delete("/api/people/<uuid:person_id>")
-    @document_response(ErrorBody, 409)
     async def delete_person(person_id: UUID) -> Response:
         """Delete one of them, with their sessions and keys. 204; 404 person_not_found, 409 last_owner."""
         await people.remove(await access.require("people:write"), person_id)

@@ -4,15 +4,12 @@ What changes one may come with If-Match, and is refused with 412 if somebody els
 version and with whether the persona is active.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
-from quart_schema import document_response, validate_querystring, validate_request, validate_response
+from quart_schema import validate_querystring, validate_request, validate_response
 
-from admin.errors import ErrorBody
 from admin.routes.access import Access
 from admin.routes.versions import etag, is_known, not_modified, require_match
 from admin.services.persona_body import PersonaInput, PersonaPatch
@@ -32,7 +29,6 @@ PATH = "/api/personas"
 ALIAS = "/personas"
 
 Answer = tuple[Persona, int, dict[str, str]]
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def personas_blueprint(access: Access, personas: Personas) -> Blueprint:
@@ -58,7 +54,6 @@ def _add_list(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.get("")
     @validate_querystring(PersonaQuery)
     @validate_response(PersonaPage)
-    @_fails_with(400)
     async def get_personas(query_args: PersonaQuery) -> PersonaPage:
         """List the account's personas. 400 invalid_cursor."""
         principal = await access.require("personas:read")
@@ -67,7 +62,6 @@ def _add_list(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.post("")
     @validate_request(PersonaInput)
     @validate_response(Persona, 201)
-    @_fails_with(400, 409)
     async def post_persona(data: PersonaInput) -> Answer:
         """Make a persona, not active yet. 400 invalid_template, 409 too_many_personas."""
         principal = await access.require("personas:write")
@@ -77,7 +71,6 @@ def _add_list(blueprint: Blueprint, access: Access, personas: Personas) -> None:
 def _add_one(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.get("/<uuid:persona_id>")
     @validate_response(Persona)
-    @_fails_with(404)
     async def get_persona(persona_id: UUID) -> Answer | Response:
         """Show one persona. 304 with If-None-Match, 404 persona_not_found."""
         principal = await access.require("personas:read")
@@ -86,33 +79,33 @@ def _add_one(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.put("/<uuid:persona_id>")
     @validate_request(PersonaInput)
     @validate_response(Persona)
-    @_fails_with(400, 404, 412)
     async def put_persona(persona_id: UUID, data: PersonaInput) -> Answer:
-        """Replace a persona; what is left out gets its default. 400 invalid_template, 404 persona_not_found, 412."""
+        """Replace a persona; what is left out gets its default.
+
+        400 invalid_template, 404 persona_not_found, 412 changed_meanwhile.
+        """
         principal = await access.require("personas:write")
         return _changed(await personas.replace(principal, persona_id, data, require_match))
 
     @blueprint.patch("/<uuid:persona_id>")
     @validate_request(PersonaPatch)
     @validate_response(Persona)
-    @_fails_with(400, 404, 412)
     async def patch_persona(persona_id: UUID, data: msgspec.Struct) -> Answer:
         """Change some of a persona, by a merge patch (RFC 7396).
 
         `null` gives a field its default. A change within turn_detection names its type. 400 invalid_template,
-        404 persona_not_found, 412.
+        404 persona_not_found, 412 changed_meanwhile.
         """
         principal = await access.require("personas:write")
         changes = msgspec.to_builtins(data)  # without the fields that were left out
         return _changed(await personas.patch(principal, persona_id, changes, require_match))
 
     @blueprint.delete("/<uuid:persona_id>")
-    @_fails_with(404, 409, 412)
     async def delete_persona(persona_id: UUID) -> Response:
         """Delete a persona and its versions.
 
         If it is the active one, the server's own persona answers from then on. One that a telephone number is set to
-        stays: 409 persona_in_use. 404 persona_not_found, 412.
+        stays: 409 persona_in_use. 404 persona_not_found, 412 changed_meanwhile.
         """
         principal = await access.require("personas:write")
         await personas.delete(principal, persona_id, require_match)
@@ -122,7 +115,6 @@ def _add_one(blueprint: Blueprint, access: Access, personas: Personas) -> None:
 def _add_activation(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.get("/active")
     @validate_response(Persona)
-    @_fails_with(404)
     async def get_active_persona() -> Answer | Response:
         """Show the active persona. 304 with If-None-Match, 404 persona_not_found if none is."""
         principal = await access.require("personas:read")
@@ -130,7 +122,6 @@ def _add_activation(blueprint: Blueprint, access: Access, personas: Personas) ->
 
     @blueprint.post("/<uuid:persona_id>/activate")
     @validate_response(Persona)
-    @_fails_with(404)
     async def activate_persona(persona_id: UUID) -> Answer:
         """Have this persona answer, in place of the one that did. 404 persona_not_found."""
         principal = await access.require("personas:write")
@@ -138,7 +129,6 @@ def _add_activation(blueprint: Blueprint, access: Access, personas: Personas) ->
 
     @blueprint.post("/<uuid:persona_id>/duplicate")
     @validate_response(Persona, 201)
-    @_fails_with(404, 409)
     async def duplicate_persona(persona_id: UUID) -> Answer:
         """Make a copy, not active. 404 persona_not_found, 409 too_many_personas."""
         principal = await access.require("personas:write")
@@ -151,7 +141,6 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
     @blueprint.get("/<uuid:persona_id>/versions")
     @validate_querystring(PersonaVersionQuery)
     @validate_response(PersonaVersionPage)
-    @_fails_with(400, 404)
     async def get_versions(persona_id: UUID, query_args: PersonaVersionQuery) -> PersonaVersionPage:
         """List a persona's versions, the newest first. 404 persona_not_found."""
         principal = await access.require("personas:read")
@@ -159,7 +148,6 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
 
     @blueprint.get(one_version)
     @validate_response(PersonaVersion)
-    @_fails_with(404)
     async def get_version(persona_id: UUID, number: int) -> PersonaVersion:
         """Show the persona as it was. 404 persona_not_found, persona_version_not_found."""
         principal = await access.require("personas:read")
@@ -167,9 +155,11 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
 
     @blueprint.post(f"{one_version}/restore")
     @validate_response(Persona)
-    @_fails_with(404, 412)
     async def restore_version(persona_id: UUID, number: int) -> Answer:
-        """Make the persona what it was, as a new version. 404 persona_not_found, persona_version_not_found, 412."""
+        """Make the persona what it was, as a new version.
+
+        404 persona_not_found, persona_version_not_found, 412 changed_meanwhile.
+        """
         principal = await access.require("personas:write")
         return _changed(await personas.restore(principal, persona_id, number, require_match))
 
@@ -177,7 +167,6 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
 def _add_files(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.get("/<uuid:persona_id>/export")
     @validate_response(PersonaExport)
-    @_fails_with(404)
     async def export_persona(persona_id: UUID) -> tuple[PersonaExport, int, dict[str, str]]:
         """Give a persona away as a file. 404 persona_not_found."""
         principal = await access.require("personas:read")
@@ -188,22 +177,10 @@ def _add_files(blueprint: Blueprint, access: Access, personas: Personas) -> None
     @blueprint.post("/import")
     @validate_request(PersonaFile)
     @validate_response(Persona, 201)
-    @_fails_with(400, 409)
     async def import_persona(data: PersonaFile) -> Answer:
         """Make a persona from such a file, not active. 400 invalid_template, 409 too_many_personas."""
         principal = await access.require("personas:write")
         return _created(await personas.create(principal, data.persona, change="imported"))
-
-
-def _fails_with(*statuses: int) -> Callable[[View], View]:
-    """What else the route answers, for /openapi.json."""
-
-    def document(view: View) -> View:
-        for status in statuses:
-            view = document_response(ErrorBody, status)(view)
-        return view
-
-    return document
 
 
 def _shown(persona: Persona) -> Answer | Response:

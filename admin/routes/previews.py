@@ -9,7 +9,6 @@ import msgspec
 from quart import Blueprint, Response, request
 from quart_schema import document_response, hide, validate_request
 
-from admin.errors import ErrorBody
 from admin.routes.access import Access
 from admin.services.previews import SAMPLE_RATE_HZ, PreviewInput, Previews
 
@@ -32,12 +31,6 @@ def previews_blueprint(access: Access, previews: Previews) -> Blueprint:
     @blueprint.post(f"/api{PATH}")
     @validate_request(PreviewInput)
     @document_response(PreviewAudio)
-    @document_response(ErrorBody, 400)
-    @document_response(ErrorBody, 404)
-    @document_response(ErrorBody, 429)
-    @document_response(ErrorBody, 502)
-    @document_response(ErrorBody, 503)
-    @document_response(ErrorBody, 504)
     async def post_preview(persona_id: UUID, data: PreviewInput) -> Response:
         """Hear a persona's greeting, or a text in its voice; as JSON or, by Accept, as audio/wav.
 

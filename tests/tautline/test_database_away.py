@@ -83,7 +83,7 @@ class Callers:
             await trio.sleep(0.01)
 
     async def have_ended(self, number: int) -> None:
-        while len(self.reports) < number:  # noqa: ASYNC110
+        while len(self.reports) < number:  # noqa: ASYNC110 - as above
             await trio.sleep(0.01)
 
     def _observe(self, event: Event) -> None:
