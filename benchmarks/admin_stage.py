@@ -15,12 +15,11 @@ import httpx
 import msgspec
 import trio
 
-from admin.services.api_keys import make_key
-from admin.services.principal import SCOPES
-from admin.store import api_keys, migrating, users
+from admin.store import migrating
 from admin.store.database import Database
 from benchmarks.admin_visitors import READY, Order, Visits
 from benchmarks.load import LoadError
+from benchmarks.owner import add_owner
 from benchmarks.process_cpu import Relay
 from benchmarks.relays import OURS
 
@@ -54,7 +53,7 @@ def new_premises() -> Iterator[Premises]:
         url = f"sqlite:///{Path(folder) / 'admin.db'}"
         with closing(Database(url)) as database:
             migrating.upgrade(database.engine)
-            key = _add_owner(database)
+            key, _ = add_owner(database, datetime.now(UTC))
         yield Premises(with_database(url), key)
 
 
@@ -70,24 +69,6 @@ def with_database(url: str) -> Relay:
         }
 
     return msgspec.structs.replace(OURS, environment=environment)
-
-
-def _add_owner(database: Database) -> str:
-    """Put straight into the tables: signing in would only be a longer way to the same key. Returns: its secret."""
-    key, at = make_key(), datetime.now(UTC)
-    with database.engine.begin() as connection:
-        owner = users.add(connection, role="owner", at=at)
-        api_keys.add(
-            connection,
-            account_id=owner,
-            user_id=owner,
-            name="bench",
-            scopes=SCOPES["owner"],
-            shown_prefix=key.shown_prefix,
-            secret_hash=key.secret_hash,
-            at=at,
-        )
-    return key.secret
 
 
 async def set_up(stream_url: str, key: str) -> Order:

@@ -22,9 +22,9 @@ import trio
 from admin.api import open_api
 from admin.app import Services, create_app
 from admin.store.database import Database
+from benchmarks.owner import add_owner
 from relay import Totals
 from tautline.web import open_web_app
-from tests.services.keys import add_owner
 
 EXAMPLES = 10  # for each operation, beside those that its shapes alone give
 WITHIN_S = 240

@@ -13,9 +13,9 @@ from admin.app import Services, create_app
 from admin.services.call_record import Rung
 from admin.services.live import Live
 from admin.services.live_watchers import LiveLimits
+from benchmarks.owner import add_owner
 from relay import CallerTranscribed, CallStarted, Totals
 from tests.services.databases import Databases
-from tests.services.keys import add_owner
 from tests.services.web import serving_web
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from admin.store.database import Database
 from admin.store.schema import calls
+from benchmarks.owner import add_owner
 from benchmarks.simulators.openai import SimulatorConfig
 from benchmarks.simulators.openai import serve as serve_openai
 from benchmarks.simulators.twilio import (
@@ -30,7 +31,6 @@ from tautline.serve import Server
 from tautline.settings import Settings
 from tautline.store import wall_time
 from tests.relay.calls import Records
-from tests.services.keys import add_owner
 
 TOKEN = "00112233445566778899aabbccddeeff"
 PUBLIC_URL = "https://relay.example.com"

@@ -23,6 +23,7 @@ from admin.errors import DrainingError
 from admin.store.call_search import Viewer
 from admin.store.database import Database
 from benchmarks.conformance.wire import dial
+from benchmarks.owner import add_owner
 from benchmarks.simulators.openai import Faults, Reply, Script, Several, SimulatorConfig, ToolCall
 from benchmarks.simulators.openai import serve as serve_openai
 from benchmarks.simulators.twilio import (
@@ -44,7 +45,6 @@ from tests.admin.services.persona_rows import add_persona
 from tests.relay import wire
 from tests.relay.calls import Records
 from tests.services.databases import Databases
-from tests.services.keys import add_owner
 
 TOKEN = "00112233445566778899aabbccddeeff"
 PUBLIC_URL = "https://relay.example.com"

@@ -1,4 +1,4 @@
-"""Somebody with an API key, put straight into the tables."""
+"""Somebody with an API key, put straight into the tables: signing in would only be a longer way to the same key."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ def add_owner(database: Database, at: datetime) -> tuple[str, UUID]:
             connection,
             account_id=user_id,
             user_id=user_id,
-            name="a test's",
+            name="made by hand",
             scopes=SCOPES["owner"],
             shown_prefix=key.shown_prefix,
             secret_hash=key.secret_hash,
