@@ -7,15 +7,13 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
 from admin.routes.access import Access
+from admin.routes.inputs import PageQuery
 from admin.services.audit_trail import AuditPage, AuditTrail
-from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
 
 
-class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+class AuditQuery(PageQuery, frozen=True, kw_only=True):
     """action: such as `persona.activated`; subject: the id of what it was done to."""
 
-    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = USUAL_PAGE
     action: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z0-9_.]+$")] | None = None
     subject: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\x20-\x7e]+$")] | None = None
 

@@ -12,24 +12,23 @@ from quart_schema import document_response, validate_querystring, validate_respo
 
 from admin.manners.described import answers
 from admin.routes.access import Access
+from admin.routes.inputs import PageQuery
 from admin.services.call_export import MEDIA_TYPES, Export, Format
 from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
 from admin.services.call_status import CallStatus
 from admin.services.call_view import CallDetail, Direction, transcript_text
 from admin.store.call_search import CallFilter
+from admin.store.column_types import KEEPABLE
 from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
-
-# No database of ours can hold NUL, and no encoding half a surrogate pair.
-TEXT: Final = r"^[^\x00\ud800-\udfff]+$"
 
 EXPORTED_AT_ONCE: Final = 500
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
-Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS, pattern=TEXT)]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS, pattern=KEEPABLE)]
 # As text: from a query, a datetime would also be taken as a number of seconds, which nobody was told of.
 Moment = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ]", extra_json_schema={"format": "date-time"})]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=TEXT)]
-Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=TEXT)]
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=KEEPABLE)]
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=KEEPABLE)]
 
 
 class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,11 +74,8 @@ class ExportQuery(CallQuery, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     format: Format = "csv"
 
 
-class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which page."""
-
-    limit: Limit = USUAL_PAGE
-    cursor: Cursor | None = None
 
 
 class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

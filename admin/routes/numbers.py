@@ -1,25 +1,20 @@
 """Phone numbers: who answers them and when, as the people of an account set it up."""
 
-from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from admin.routes import versions
 from admin.routes.access import Access
+from admin.routes.inputs import PageQuery
 from admin.services.phone_numbers import NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
-from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
 
 Versioned = tuple[PhoneNumber, int, dict[str, str]]
 
 
-class NumberQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page. cursor: the next_cursor of the one before."""
-
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = USUAL_PAGE
-    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)] | None = None
+class NumberQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page."""
 
 
 def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:

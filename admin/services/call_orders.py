@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 
 from admin.services.twilio_rest import Detection
+from admin.store.column_types import KEEPABLE
 
 MAX_VARIABLES: Final = 20
 MAX_DURATION_S: Final = 14_400  # Twilio's own limit
 
-NO_NUL: Final = r"^[^\x00\ud800-\udfff]*$"  # nor half a character: PostgreSQL can hold neither
 E164 = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}$", examples=["+4930901820"])]
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-VariableValue = Annotated[str, msgspec.Meta(max_length=400, pattern=NO_NUL)]
+VariableValue = Annotated[str, msgspec.Meta(max_length=400, pattern=KEEPABLE)]
 
 
 class CallOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,14 +6,14 @@ import msgspec
 import phonenumbers
 
 from admin.errors import InvalidInputError
+from admin.store.column_types import KEEPABLE
 
 MAX_MESSAGE_CHARACTERS: Final = 2000  # Twilio reads out 3000 to 5000, depending on the voice
 # PostgreSQL keeps no NUL, and UTF-8 no half of a surrogate pair.
-_KEEPABLE: Final = r"^[^\x00\ud800-\udfff]*$"
 _END: Final = r"$(?!\n)"  # `$` alone also matches before a newline at the end
 
-Words = Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_CHARACTERS, pattern=_KEEPABLE)]
-Label = Annotated[str, msgspec.Meta(max_length=100, pattern=_KEEPABLE)]
+Words = Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_CHARACTERS, pattern=KEEPABLE)]
+Label = Annotated[str, msgspec.Meta(max_length=100, pattern=KEEPABLE)]
 # As people write them; `to_e164` has the last word.
 NumberText = Annotated[str, msgspec.Meta(pattern=rf"^\+[1-9][0-9 ().-]{{5,30}}{_END}", examples=["+49 30 901820"])]
 Language = Annotated[

@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidInputError, NotFoundError
 from admin.services import answers
-from admin.services.call_orders import E164, NO_NUL
+from admin.services.call_orders import E164
 from admin.services.call_status import TERMINAL
 from admin.services.outbound import CALL_PATH, as_error, require_twilio
 from admin.services.outbound_rules import OutboundRules, refuse_destination
@@ -25,6 +25,7 @@ from admin.services.twilio_errors import TwilioGoneError
 from admin.services.twilio_rest import TwilioRest
 from admin.store import audit
 from admin.store import outbound as store
+from admin.store.column_types import KEEPABLE
 from admin.store.database import Database
 
 INCOMING_PATH: Final = "/incoming-call"
@@ -42,7 +43,7 @@ class TransferOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is said to the caller. language: as Twilio's <Say> takes it, such as de-DE."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_WORDS_CHARACTERS, pattern=NO_NUL)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_WORDS_CHARACTERS, pattern=KEEPABLE)]
     language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] | None = None
 
 

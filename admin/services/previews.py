@@ -32,6 +32,7 @@ from admin.services.persona_body import PersonaBody, Voice
 from admin.services.principal import Principal
 from admin.services.templates import CallFacts
 from admin.store import personas
+from admin.store.column_types import KEEPABLE
 from admin.store.database import Database
 from proto import mulaw
 from relay import MAX_RENDERED_CHARACTERS, RENDERING_VERSION, ConnectLine, RenderingError, render_speech
@@ -40,9 +41,7 @@ SAMPLE_RATE_HZ: Final = 8000
 SAMPLE_BYTES: Final = 2
 
 # No encoding can hold half a surrogate pair, no database NUL.
-PreviewText = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=MAX_RENDERED_CHARACTERS, pattern=r"^[^\x00\ud800-\udfff]+$")
-]
+PreviewText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_RENDERED_CHARACTERS, pattern=KEEPABLE)]
 # By what happened to the line to OpenAI; None: it spoke, but not what it was given.
 _FAILURES: Final[dict[str | None, tuple[str, str]]] = {
     "unreachable": ("model_unreachable", "OpenAI cannot be reached"),
