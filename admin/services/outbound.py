@@ -116,7 +116,7 @@ class Outbound:
     async def briefing(self, call_id: UUID, call_sid: str) -> Briefing:
         """What the call is about that Twilio asks about under this SID. Without the database: nothing in particular."""
         try:
-            row = await self._database.write(lambda connection: _adopt_and_find(connection, call_id, call_sid))
+            row = await self._name(lambda connection: _adopt_and_find(connection, call_id, call_sid))
         except (StoreUnavailableError, IntegrityError):
             _logger.exception("call.not_briefed", call_sid=call_sid, consequence="The settings' persona speaks.")
             return Briefing()
@@ -229,13 +229,16 @@ class Outbound:
     async def _settle(self, work: Callable[[Connection], Result]) -> Result | None:
         """Write down what Twilio did. It has done it, so our failing to write changes nothing about the answer."""
         try:
-            try:
-                return await self._database.write(work)
-            except IntegrityError:  # a callback made the call's row at this very moment; now it is there
-                return await self._database.write(work)
+            return await self._name(work)
         except (StoreUnavailableError, IntegrityError):
             _logger.exception("call.not_settled", consequence="The call's webhook will name it.")
             return None
+
+    async def _name(self, work: Callable[[Connection], Result]) -> Result:
+        try:
+            return await self._database.write(work)
+        except IntegrityError:  # a callback made the call's row at this very moment; now it is there
+            return await self._database.write(work)
 
     def _withdraw(self, connection: Connection, principal: Principal, call_id: UUID, key: str | None) -> None:
         store.withdraw(connection, call_id)

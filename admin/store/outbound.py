@@ -18,7 +18,7 @@ from admin.store.schema import audit_log, calls, personas, phone_numbers
 ORDERED: Final = "call.ordered"  # in the audit trail
 WITHDRAWN: Final = "call.withdrawn"  # Twilio was not reached: the order does not count
 
-_UNNAMED: Final = "ordered:"  # what a call is called by until Twilio gives it a SID
+UNNAMED: Final = "ordered:"  # what a call is called by until Twilio gives it a SID
 _UNNAMED_COUNTS_FOR: Final = timedelta(minutes=10)  # a process that died while it asked Twilio blocks no longer
 _COUNTS_FOR: Final = timedelta(hours=5)  # Twilio ends calls after four, whether or not it can tell us
 _LOCK: Final = 0x7461_7574_6F75_74  # names PostgreSQL's lock; any number will do, as long as it is always this one
@@ -52,7 +52,7 @@ def usage(connection: Connection, user_id: UUID, now: datetime) -> Usage:
 
 
 def _active_calls(connection: Connection, now: datetime) -> int:
-    is_unnamed = calls.c.call_sid.startswith(_UNNAMED, autoescape=True)
+    is_unnamed = calls.c.call_sid.startswith(UNNAMED, autoescape=True)
     counted = select(func.count()).where(
         calls.c.direction == "outbound",
         calls.c.status.not_in(TERMINAL),
@@ -67,7 +67,7 @@ def reserve(connection: Connection, call_id: UUID, at: datetime, **facts: Any) -
     connection.execute(
         insert(calls).values(
             id=call_id,
-            call_sid=f"{_UNNAMED}{call_id}",
+            call_sid=f"{UNNAMED}{call_id}",
             direction="outbound",
             status="queued",
             created_at=at,
@@ -79,12 +79,17 @@ def reserve(connection: Connection, call_id: UUID, at: datetime, **facts: Any) -
 def adopt(connection: Connection, call_id: UUID, call_sid: str) -> UUID:
     """Twilio has named the call, however often this is said. Returns the row's id from now on.
 
-    That is another one where a callback has made a row of this name before; it takes over what was ordered.
+    That is another one where a callback, or the call's own stream, has made a row of this name before; it takes over
+    what was ordered. Raises: IntegrityError if such a row is made at this very moment; said again, it is found.
     """
-    ours = connection.execute(select(calls).where(calls.c.id == call_id)).mappings().one_or_none()
-    if ours is None or not ours["call_sid"].startswith(_UNNAMED):
+    # Locked: two that say this at once would each see a reservation that the other one is about to replace.
+    reserved = select(calls).where(calls.c.id == call_id).with_for_update()
+    ours = connection.execute(reserved).mappings().one_or_none()
+    if ours is not None and not ours["call_sid"].startswith(UNNAMED):
         return call_id
     other: UUID | None = connection.execute(select(calls.c.id).where(calls.c.call_sid == call_sid)).scalar_one_or_none()
+    if ours is None:
+        return other or call_id
     if other is None:
         connection.execute(update(calls).where(calls.c.id == call_id).values(call_sid=call_sid, error_code=""))
         return call_id
