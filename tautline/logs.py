@@ -26,7 +26,7 @@ _QUIETER = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
     "hypercorn": logging.INFO,
-    "twilio": logging.INFO,
+    "twilio": logging.WARNING,
 }
 
 _SECRET_KEY = re.compile(r"token|key|authorization|password|secret|signature", re.IGNORECASE)
