@@ -83,26 +83,20 @@ class ApiKeys:
 
     async def principal(self, secret: str) -> Principal | None:
         """Who comes with this key; None if it is none of ours, revoked, expired, or its user is disabled."""
-        now, key_hash = self._now(), hash_of(secret)
-
-        def find(connection: Connection) -> Principal | None:
-            row = api_keys.usable(connection, key_hash, now)
-            if row is None:
-                return None
-            return Principal(
-                user_id=row["user_id"],
-                account_id=row["account_id"],
-                role=row["role"],
-                scopes=allowed(row["role"], row["scopes"]),
-                via="api_key",
-                key_id=row["id"],
-            )
-
-        found = await self._database.read(find)
-        if found is not None and found.key_id is not None:
-            key_id = found.key_id
-            await self._database.write(lambda connection: api_keys.note_use(connection, key_id, now))
-        return found
+        now = self._now()
+        row = await self._database.read(partial(api_keys.usable, secret_hash=hash_of(secret), at=now))
+        if row is None:
+            return None
+        if not api_keys.is_use_noted(row, now):
+            await self._database.write(partial(api_keys.note_use, key_id=row["id"], at=now))
+        return Principal(
+            user_id=row["user_id"],
+            account_id=row["account_id"],
+            role=row["role"],
+            scopes=allowed(row["role"], row["scopes"]),
+            via="api_key",
+            key_id=row["id"],
+        )
 
     async def page(self, principal: Principal, *, cursor: str | None, limit: int) -> KeyPage:
         """The newest first: one's own keys, and for who manages people all of the account's."""

@@ -47,8 +47,9 @@ def add(
 
 def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMapping | None:
     """The key with this secret and its user's role: neither revoked nor expired, its user not disabled."""
+    shown = api_keys.c
     found = (
-        select(api_keys.c.id, api_keys.c.account_id, api_keys.c.user_id, api_keys.c.scopes, users.c.role)
+        select(shown.id, shown.account_id, shown.user_id, shown.scopes, shown.last_used_at, users.c.role)
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
             api_keys.c.secret_hash == secret_hash,
@@ -58,6 +59,12 @@ def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMappi
         )
     )
     return connection.execute(found).mappings().one_or_none()
+
+
+def is_use_noted(key: RowMapping, at: datetime) -> bool:
+    """Whether it is known to have been used just before this moment. key: as `usable` finds it."""
+    noted_at: datetime | None = key["last_used_at"]
+    return noted_at is not None and noted_at >= at - USE_NOTED_EVERY
 
 
 def note_use(connection: Connection, key_id: UUID, at: datetime) -> None:
