@@ -6,7 +6,6 @@ It goes to the terminal and not through the log, whose lines are kept in files a
 import structlog
 import typer
 
-from admin.errors import StoreUnavailableError
 from admin.services.setup import OFFERED_FOR, Setup
 
 _logger = structlog.stdlib.get_logger("tautline.setup")
@@ -16,11 +15,11 @@ async def offer(setup: Setup, base: str) -> None:
     """Print it, if nobody can sign in yet. base: where this server is reached."""
     try:
         token = await setup.offer()
-    except StoreUnavailableError:
-        _logger.warning("setup.not_offered", consequence="The next start offers it again.")
-        return
-    if token is not None:
-        say(message(base, token))
+        if token is not None:
+            say(message(base, token))
+    except Exception as error:  # a database that only reads, a terminal that is gone: no call has a part in it
+        why = type(error).__name__
+        _logger.warning("setup.not_offered", consequence="The next start offers it again.", why=why)
 
 
 def say(text: str) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 import httpx
 import pytest
 import trio
+from sqlalchemy import text
 
 from admin.store import users
 from admin.store.database import Database
@@ -77,3 +78,15 @@ async def test_a_database_that_is_away_does_not_stop_the_start(printed: trio.Mem
 
 def test_what_is_printed_names_the_server_s_address() -> None:
     assert "https://relay.example.com/api/setup" in setup_token.message("https://relay.example.com", "t0ken")
+
+
+async def test_what_is_wrong_with_a_database_does_not_stop_the_calls(
+    database: Database, printed: trio.MemoryReceiveChannel[str]
+) -> None:
+    office = Server(SETTINGS, LineLog(), database=database).office
+    assert office is not None
+    with database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE users RENAME TO somebody_elses"))
+    await setup_token.offer(office.api.setup, "http://localhost:5050")
+    with pytest.raises(trio.WouldBlock):
+        printed.receive_nowait()
