@@ -8,6 +8,7 @@ out to live, because only its machine stood still, is opened again by its next r
 import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from admin.store.column_types import new_id
 from admin.store.database import Database
 
 SEEN_EVERY_S: Final = 5.0
+SEEN_AT_LEAST_EVERY_S: Final = 10.0  # whatever keeps us from the rest
 DEAD_AFTER_S: Final = 30.0
 RINGS_AT_MOST: Final = timedelta(minutes=10)  # Twilio's longest timeout: after that nobody will carry the call
 CALLS_AT_ONCE: Final = 100
@@ -114,9 +116,11 @@ class Processes:
 
     async def run(self) -> None:
         """Attend to it until cancelled."""
-        while True:
-            await self.attend()
-            await trio.sleep(SEEN_EVERY_S)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stay_seen)
+            while True:
+                await self.attend()
+                await trio.sleep(SEEN_EVERY_S)
 
     async def attend(self) -> None:
         """Be seen, and close what the dead have left open. What fails is tried again next time."""
@@ -132,6 +136,13 @@ class Processes:
         except Exception as error:  # such as a table that is yet to be made; no call has a part in it
             self._watch.interrupted()
             _logger.warning("processes.not_attended", error=repr(error.__class__.__name__))
+
+    async def _stay_seen(self) -> None:
+        """What a dead process has left may take minutes to write; who takes care of it must not be taken for dead."""
+        while True:
+            await trio.sleep(SEEN_AT_LEAST_EVERY_S)
+            with suppress(Exception):  # `attend` says what is wrong
+                await self._database.write(self._see)
 
     def _see(self, connection: Connection) -> None:
         processes.see(connection, self._own.id, host=self._own.host, pid=self._own.pid, at=self._now())

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import trio
-from sqlalchemy import select
+from sqlalchemy import func, select
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -185,3 +185,20 @@ async def test_a_database_that_is_away_is_no_reason_to_stop(autojump_clock: Mock
     assert scope.cancelled_caught
     assert logs == []  # who writes the records says so
     database.close()
+
+
+async def test_who_is_busy_with_what_the_dead_have_left_is_not_taken_for_one_of_them(
+    database: Database, mock_clock: MockClock
+) -> None:
+    mock_clock.rate = 100
+    wall = WallClock()
+    enough = wall() + timedelta(seconds=DEAD_AFTER_S)
+    seen_at = select(func.max(rows.c.seen_at))
+    attends = Processes(database, wall, own=OWN, models=made.MODELS, adopt=trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attends.run)
+        with trio.fail_after(10 * DEAD_AFTER_S):
+            while (await database.read(lambda c: c.execute(seen_at).scalar()) or made.AT) < enough:
+                wall.passes(seconds=1)
+                await trio.sleep(1)
+        nursery.cancel_scope.cancel()
