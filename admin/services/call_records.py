@@ -11,7 +11,7 @@ A record that the database refuses for what it says is left out, so that it cann
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -93,11 +93,11 @@ class CallRecords:
         except OSError as error:
             _logger.error("spool.unreadable", file=str(self._spool.folder), why=error.strerror)
             return
-        for each in found:
-            try:
+        with ExitStack() as held:  # what stays locked by us is lost to everybody for as long as we live
+            for each in found:
+                held.callback(each.close)
+            for each in found:
                 await self._write_abandoned(each)
-            finally:
-                each.close()
 
     def _put(self, offered: Offered) -> None:
         if len(self._queue) >= MAX_QUEUED:
@@ -162,7 +162,11 @@ class CallRecords:
 
     async def _write_abandoned(self, left: Abandoned) -> None:
         for segment in left.segments[:]:
-            records = await trio.to_thread.run_sync(read_segment, segment)
+            try:
+                records = await trio.to_thread.run_sync(read_segment, segment)
+            except OSError as error:  # it is for another time, and holds up nothing else
+                _logger.error("spool.unreadable", file=str(segment.path), why=error.strerror)
+                continue
             if not await self._write(records, left.owner):
                 return
             await trio.to_thread.run_sync(left.done, segment)

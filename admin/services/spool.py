@@ -8,6 +8,7 @@ has them. A disk that refuses is no reason to lose anything: what it does not ta
 All is bounded. What does not fit makes room by dropping the oldest, which is counted and said aloud.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -28,6 +29,8 @@ SEGMENT_BYTES: Final = 1024 * 1024
 MAX_BYTES: Final = 256 * 1024 * 1024  # some days of one call, half a day of a hundred
 MAX_HELD: Final = 20_000  # records in memory, while the disk refuses
 
+# There are too many files open, or is too little memory: another time the same file can be read.
+_PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _LOCK: Final = "lock"
 _SUFFIX: Final = ".jsonl"
 _BEING_MADE: Final = "."  # what begins so is nobody's, not yet or not any more
@@ -103,10 +106,12 @@ class Spool:
             return segment
 
     async def read(self, segment: Segment) -> list[Record]:
-        """Its records. What cannot be read is dropped."""
+        """Its records. What can never be read is dropped. Raises: OSError for what may be read another time."""
         try:
             records = await trio.to_thread.run_sync(read_segment, segment)
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             _logger.error("spool.unreadable", file=str(segment.path), why=error.strerror, records_lost=segment.records)
             self.dropped += segment.records
             return []

@@ -187,6 +187,31 @@ async def test_what_cannot_be_written_before_the_end_is_there_for_the_next_start
     away.close()
 
 
+async def test_what_one_dead_process_has_left_unreadable_holds_up_nothing_else(
+    database: Database, tmp_path: Path
+) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    with capture_logs():
+        for call_sid in ("CA1", "CA2"):
+            async with open_records(away, tmp_path) as records:
+                offer_a_call(records, call_sid)
+    first, _ = sorted(made.files(tmp_path, "*/*.jsonl"))
+    left = first.read_bytes()
+    first.unlink()
+    first.mkdir()
+    next_one = opened(database, tmp_path)
+    with capture_logs() as logs:
+        await next_one.adopt()
+        assert await found(database) == {"CA2": ("completed", whole())}
+        first.rmdir()
+        first.write_bytes(left)
+        await next_one.adopt()
+    assert await found(database) == {"CA1": ("completed", whole()), "CA2": ("completed", whole())}
+    assert [each["event"] for each in logs] == ["spool.unreadable", "spool.adopted", "spool.adopted"]
+    assert made.files(tmp_path) == []
+    away.close()
+
+
 async def test_a_record_that_the_database_refuses_holds_up_no_other(database: Database, tmp_path: Path) -> None:
     bad: Any = "sideways"
     with capture_logs() as logs:

@@ -1,11 +1,13 @@
 """Records on disk: what a process leaves is found by the next, what lives is left alone, and nothing grows for ever."""
 
+import resource
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from structlog.testing import capture_logs
 
 from admin.services.call_record import line_of
@@ -168,3 +170,19 @@ async def test_the_spool_is_the_same_after_a_disk_has_failed_within_a_line(tmp_p
         await spool.keep(lines("2"), durable=False)
         with capture_logs():
             assert await drained(spool) == ["1", "2"]
+
+
+async def test_too_many_open_files_lose_nothing(tmp_path: Path) -> None:
+    async with open_spool(tmp_path) as spool:
+        await spool.keep(lines("1"), durable=False)
+        segment = await spool.oldest()
+        assert segment is not None
+        usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await spool.read(segment)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+        assert await drained(spool) == ["1"]
+        assert spool.dropped == 0
