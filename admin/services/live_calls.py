@@ -3,18 +3,22 @@
 Twilio runs one document per call. A new one cuts what the call was doing, the media stream included, so the relay's
 session ends with it. After a transfer that is what is wanted. After spoken words the call is connected to a stream
 again: a new session with the same persona, which does not know what was said before.
+
+What Twilio has done is noted, whether or not somebody still waits for the answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 import structlog
+import trio
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from admin.errors import ConflictError, InvalidInputError, NotFoundError
+from admin.errors import ConflictError, InvalidInputError, NotFoundError, StoreUnavailableError
 from admin.services import answers
 from admin.services.call_orders import E164
 from admin.services.call_status import TERMINAL
@@ -78,8 +82,7 @@ class LiveCalls:
         """End a call, also one that still rings. Raises: NotFoundError, ConflictError (call_is_over), TwilioError."""
         rest, _ = require_twilio(self._rest, self._public_url)
         await self._call(principal, call_sid)
-        await rest.hang_up(call_sid)
-        return await self._changed(principal, call_sid, "hung_up")
+        return await self._change(principal, call_sid, partial(rest.hang_up, call_sid), "hung_up")
 
     async def transfer(self, principal: Principal, call_sid: str, transfer: TransferOrder) -> CallChange:
         """Hand a call on; it is the relay's no longer.
@@ -92,8 +95,8 @@ class LiveCalls:
         # Twilio shows the caller's number for a call that came in; for one that we placed it shows only our own.
         caller_id = call["caller"] if call["direction"] == "outbound" else None
         document = answers.dial_staff(number, action=answers.after_dial_url(public_url), caller_id=caller_id)
-        await self._redirect(rest, call_sid, document)
-        return await self._changed(principal, call_sid, "transferred", to=number)
+        redirect = partial(_redirect, rest, call_sid, document)
+        return await self._change(principal, call_sid, redirect, "transferred", to=number)
 
     async def say(self, principal: Principal, call_sid: str, words: Words) -> CallChange:
         """Cut the conversation, say this, and connect the call to a new session. Raises: as `hang_up`."""
@@ -101,8 +104,8 @@ class LiveCalls:
         call = await self._call(principal, call_sid)
         path = f"{CALL_PATH}/{call['id']}" if call["direction"] == "outbound" else INCOMING_PATH
         document = answers.say_and_ask(words.text, language=words.language, url=f"{public_url}{path}")
-        await self._redirect(rest, call_sid, document)
-        return await self._changed(principal, call_sid, "spoken_into", characters=len(words.text))
+        redirect = partial(_redirect, rest, call_sid, document)
+        return await self._change(principal, call_sid, redirect, "spoken_into", characters=len(words.text))
 
     async def _call(self, principal: Principal, call_sid: str) -> RowMapping:
         """The account's call. Raises: NotFoundError; ConflictError when it is over."""
@@ -125,14 +128,18 @@ class LiveCalls:
             raise as_error(refusal)
         return transfer.to
 
-    async def _redirect(self, rest: TwilioRest, call_sid: str, document: str) -> None:
-        try:
-            await rest.redirect(call_sid, document)
-        except TwilioGoneError as error:
-            raise ConflictError("the call is not in progress", code="call_not_in_progress") from error
-
-    async def _changed(self, principal: Principal, call_sid: str, change: str, **facts: Any) -> CallChange:
-        await self._note(principal, call_sid, change, **facts)
+    async def _change(
+        self, principal: Principal, call_sid: str, ask: Callable[[], Awaitable[None]], change: str, **facts: Any
+    ) -> CallChange:
+        """Ask Twilio, and note that it was done. Our failing to note it changes nothing about the answer."""
+        # Whoever goes away meanwhile must not leave a change behind that nobody has made. Bounded by the timeouts of
+        # Twilio's client and of the database.
+        with trio.CancelScope(shield=True):
+            await ask()
+            try:
+                await self._note(principal, call_sid, change, **facts)
+            except StoreUnavailableError:
+                _logger.exception("call.change_not_noted", call_sid=call_sid, change=change)
         return CallChange(call_sid=call_sid, change=change)
 
     async def _note(self, principal: Principal, call_sid: str, what: str, **facts: Any) -> None:
@@ -141,3 +148,10 @@ class LiveCalls:
 
         _logger.info(f"call.{what}", call_sid=call_sid, user_id=str(principal.user_id))
         await self._database.write(note)
+
+
+async def _redirect(rest: TwilioRest, call_sid: str, document: str) -> None:
+    try:
+        await rest.redirect(call_sid, document)
+    except TwilioGoneError as error:
+        raise ConflictError("the call is not in progress", code="call_not_in_progress") from error

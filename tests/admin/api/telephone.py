@@ -14,7 +14,7 @@ async def _go_on() -> None:
 
 class FakeTwilio(TwilioRest):
     """Attributes: placed, what it was asked for; fails_with, raised instead of doing anything; before_answer, awaited
-    between a call's being placed and its answer; ended and redirected, calls by SID."""
+    between its doing something and its answer; ended and redirected, calls by SID."""
 
     def __init__(self) -> None:
         super().__init__(CREDENTIALS)
@@ -38,12 +38,14 @@ class FakeTwilio(TwilioRest):
         if self.fails_with is not None:
             raise self.fails_with
         self.ended.append(call_sid)
+        await self.before_answer()
 
     async def redirect(self, call_sid: str, twiml: str) -> None:
         """See TwilioRest."""
         if self.fails_with is not None:
             raise self.fails_with
         self.redirected.append((call_sid, twiml))
+        await self.before_answer()
 
 
 def sid_of(number: int) -> str:

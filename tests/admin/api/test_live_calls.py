@@ -3,15 +3,19 @@
 from typing import Any
 
 import pytest
+import trio
 from quart import Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import insert, select
+from structlog.testing import capture_logs
 
 from admin.api import Telephone, open_api
+from admin.services.live_calls import LiveCalls
 from admin.services.outbound_rules import OutboundRules
+from admin.services.principal import SCOPES, Principal
 from admin.services.twilio_errors import TwilioGoneError, TwilioUnreachableError
 from admin.store.column_types import new_id
-from admin.store.database import Database
+from admin.store.database import Database, open_engine
 from admin.store.schema import audit_log, calls
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
 from tests.admin.api.telephone import FakeTwilio, sid_of
@@ -205,3 +209,40 @@ async def test_who_may_only_look_changes_no_call(
     viewer = make_caller("viewer", account_id=owner.account_id)
     assert (await viewer.post(f"/api/calls/{SID}/hangup")).status_code == 403
     assert twilio.ended == []
+
+
+async def test_what_was_done_to_a_call_is_noted_when_who_asked_for_it_has_gone_away(
+    owner: Caller, twilio: FakeTwilio, database: Database, wall: WallClock
+) -> None:
+    add_call(database, owner, wall)
+    rules = OutboundRules()
+    live_calls = LiveCalls(database, wall, rest=twilio, public_url=PUBLIC_URL, rules=rules, staff_number=STAFF)
+    asking = Principal(
+        user_id=owner.user_id, account_id=owner.account_id, role="owner", scopes=SCOPES["owner"], via="api_key"
+    )
+
+    async def go_away() -> None:
+        scope.cancel()
+
+    twilio.before_answer = go_away
+    with trio.CancelScope() as scope:
+        await live_calls.hang_up(asking, SID)
+    with database.engine.connect() as connection:
+        assert [entry["action"] for entry in connection.execute(select(audit_log)).mappings()] == ["call.hung_up"]
+
+
+async def test_what_was_done_to_a_call_is_not_told_as_a_failure_when_it_cannot_be_noted(
+    owner: Caller, twilio: FakeTwilio, database: Database, wall: WallClock
+) -> None:
+    add_call(database, owner, wall)
+    there = database.engine
+
+    async def lose_the_database() -> None:
+        database.engine = open_engine("postgresql://nobody@127.0.0.1:1/nothing")
+
+    twilio.before_answer = lose_the_database
+    with capture_logs() as logs:
+        response = await owner.post(f"/api/calls/{SID}/say", json={"text": "One moment."})
+    database.engine = there
+    assert (response.status_code, len(twilio.redirected)) == (200, 1)
+    assert [each["event"] for each in logs] == ["call.spoken_into", "call.change_not_noted"]
