@@ -41,6 +41,7 @@ STATUS_PATH: Final = "/voice/status"
 REFUSES_MACHINES: Final = "refuse_machines"  # in the query of the call's webhook, which Twilio signs
 
 CREATED: Final = 201
+BRIEFED_WITHIN_S: Final = 5.0  # Twilio gives up after 15 s, and the one who was called hears an error
 
 Result = TypeVar("Result")
 _logger = structlog.stdlib.get_logger("tautline.outbound")
@@ -116,8 +117,9 @@ class Outbound:
     async def briefing(self, call_id: UUID, call_sid: str) -> Briefing:
         """What the call is about that Twilio asks about under this SID. Without the database: nothing in particular."""
         try:
-            row = await self._name(lambda connection: _adopt_and_find(connection, call_id, call_sid))
-        except (StoreUnavailableError, IntegrityError):
+            with trio.fail_after(BRIEFED_WITHIN_S):  # for a turn at the database: others' requests may be in a queue
+                row = await self._name(lambda connection: _adopt_and_find(connection, call_id, call_sid))
+        except (StoreUnavailableError, IntegrityError, trio.TooSlowError):
             _logger.exception("call.not_briefed", call_sid=call_sid, consequence="The settings' persona speaks.")
             return Briefing()
         if row is None:

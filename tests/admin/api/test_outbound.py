@@ -1,5 +1,6 @@
 """Calls that we place: what is asked of Twilio, what is refused, and that a request sent twice calls once."""
 
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +11,14 @@ import trio.testing
 from quart import Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import Connection, Table, func, insert, select, text, update
+from trio.testing import MockClock
 
 from admin.api import Telephone, open_api
 from admin.services.outbound_rules import OutboundRules
 from admin.services.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
 from admin.store import outbound as store
 from admin.store.column_types import new_id
-from admin.store.database import Database
+from admin.store.database import CONNECTIONS, Database
 from admin.store.schema import audit_log, calls, idempotency_keys, personas, phone_numbers
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
 from tests.admin.api.telephone import FakeTwilio, sid_of
@@ -498,3 +500,17 @@ async def test_a_call_whose_order_cannot_be_read_is_still_answered(
     client = make_client(api=open_api(database, wall, telephone=telephone), signature=None)
     assert "<Stream" in await webhook(client, new_id())
     database.close()
+
+
+async def test_a_call_is_answered_in_time_however_busy_the_database_is(
+    client: Client, database: Database, autojump_clock: MockClock
+) -> None:
+    is_free = Event()
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(database.read, lambda _: is_free.wait())
+        try:
+            with trio.fail_after(15):  # then Twilio gives up
+                assert "<Stream" in await webhook(client, new_id())
+        finally:
+            is_free.set()
