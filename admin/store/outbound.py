@@ -82,6 +82,11 @@ def adopt(connection: Connection, call_id: UUID, call_sid: str) -> UUID:
     That is another one where a callback, or the call's own stream, has made a row of this name before; it takes over
     what was ordered. Raises: IntegrityError if such a row is made at this very moment; said again, it is found.
     """
+    # A call keeps its name, and most often has it by now. No lock for that: several calls are named in one transaction,
+    # and whoever writes the same ones in another order would wait for us, and we for them.
+    name = connection.execute(select(calls.c.call_sid).where(calls.c.id == call_id)).scalar_one_or_none()
+    if name is not None and not name.startswith(UNNAMED):
+        return call_id
     # Locked: two that say this at once would each see a reservation that the other one is about to replace.
     reserved = select(calls).where(calls.c.id == call_id).with_for_update()
     ours = connection.execute(reserved).mappings().one_or_none()
