@@ -88,12 +88,15 @@ class LogIns:
         attempt = await self._begin(lambda connection: users.by_id(connection, principal.user_id, locks=True))
         if attempt is None or not await self._passwords.check(attempt.kept, current):
             await self._note_refusal(attempt, address)
-            raise NotAllowedError("the current password is wrong", code="password_wrong")
+            raise _wrong_password()
         self._addresses.succeeded(network)
         password_hash = await self._passwords.hash(new)
         now = self._now()
 
         def change(connection: Connection) -> None:
+            user = users.by_id(connection, principal.user_id, locks=True)
+            if user is None or user["disabled_at"] is not None or user["password_hash"] != attempt.kept:
+                raise _wrong_password()  # it was changed, or they were shut out, while theirs was being checked
             users.set_password(connection, principal.user_id, password_hash)
             sessions.end_all_of(connection, principal.user_id, but=principal.session_id)
             audit.record(connection, principal, "password.changed", subject=principal.user_id, at=now, address=address)
@@ -163,6 +166,10 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def _wrong_password() -> NotAllowedError:
+    return NotAllowedError("the current password is wrong", code="password_wrong")
 
 
 def _let_wait(wait: timedelta | None) -> None:

@@ -295,6 +295,7 @@ def _shut_out(connection: Connection, user_id: UUID, now: datetime) -> None:
 
 
 def _invite(connection: Connection, user_id: UUID, now: datetime) -> Invitation:
+    users.by_id(connection, user_id, locks=True)  # of two invitations at once the later one counts
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + INVITED_FOR
     invitations.put(connection, user_id, hash_of(token), at=now, expires_at=expires_at)
     return Invitation(token=token, expires_at=expires_at)
