@@ -68,12 +68,15 @@ class Flags:
         self._database, self._now = database, now
         self._known: tuple[Flag, ...] | None = None
         self._fresh_until = now()
+        self._changes = 0  # that were made here
 
     async def all(self) -> list[Flag]:
         """Every flag, by name, as the database has it."""
+        changes = self._changes
         rows = await self._database.read(feature_flags.every)
         flags = [Flag(**{**row, "user_ids": [UUID(each) for each in row["user_ids"]]}) for row in rows]
-        self._known, self._fresh_until = tuple(flags), self._now() + FRESH_FOR
+        if changes == self._changes:  # or they may have been read before a change, and would hide it
+            self._known, self._fresh_until = tuple(flags), self._now() + FRESH_FOR
         return flags
 
     async def evaluate(self, user_id: UUID) -> dict[str, bool]:
@@ -94,6 +97,9 @@ class Flags:
             self._fresh_until = self._now() + FRESH_FOR  # not again with each request
             _logger.warning("flags.not_refreshed", consequence="They stay as they were.")
             return self._known
+
+    def _changed(self, at: datetime) -> None:
+        self._changes, self._fresh_until = self._changes + 1, at
 
     async def put(self, principal: Principal, name: str, change: FlagChange) -> tuple[Flag, bool]:
         """Set the flag of this name, or make it. The flag, and whether it was made.
@@ -122,7 +128,7 @@ class Flags:
             is_new = await self._database.write(write)
         except IntegrityError:
             raise ConflictError("somebody else is making this flag at this moment") from None
-        self._fresh_until = at
+        self._changed(at)
         return Flag(name=name, updated_at=at, **msgspec.structs.asdict(change)), is_new
 
     async def remove(self, principal: Principal, name: str) -> None:
@@ -135,4 +141,4 @@ class Flags:
             audit.record(connection, principal, "flag.removed", subject=name, at=at)
 
         await self._database.write(write)
-        self._fresh_until = at
+        self._changed(at)

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin.services.flags import Flag, is_on, place
+from admin.services.flags import Flag, FlagChange, Flags, is_on, place
+from admin.services.principal import SCOPES, Principal
+from admin.store.database import Database, Result, Work
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,20}", fullmatch=True)
@@ -60,3 +63,32 @@ def test_two_flags_begin_with_different_users() -> None:
 
 def test_a_user_s_place_stays_what_it_was_in_earlier_versions() -> None:
     assert [place("new_console", UUID(int=number)) for number in (1, 2, 3)] == [41, 21, 86]
+
+
+class LateAnswers(Database):
+    """What is read first is handed over late. Attributes: has_read; goes_on, set by a test."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.has_read, self.goes_on = trio.Event(), trio.Event()
+
+    async def read(self, work: Work[Result]) -> Result:
+        """See Database."""
+        found = await super().read(work)
+        if not self.has_read.is_set():
+            self.has_read.set()
+            await self.goes_on.wait()
+        return found
+
+
+async def test_what_was_read_before_a_change_does_not_hide_it(database: Database) -> None:
+    late = LateAnswers(database.engine.url.render_as_string(hide_password=False))
+    flags, user_id = Flags(late, lambda: AT), UUID(int=1)
+    owner = Principal(user_id=user_id, account_id=user_id, role="owner", scopes=SCOPES["owner"], via="api_key")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flags.evaluate, user_id)
+        await late.has_read.wait()
+        await flags.put(owner, "a_flag", FlagChange(description="", is_enabled=True, percentage=100, user_ids=[]))
+        late.goes_on.set()
+    assert await flags.evaluate(user_id) == {"a_flag": True}
+    late.close()
