@@ -27,6 +27,8 @@ def be_strict(app: QuartTrio) -> None:
         raw = await request.get_data(cache=True, as_text=False, parse_form_data=False)
         try:
             msgspec.convert(_plain(msgspec.json.decode(raw)), type=shape)
+        except RecursionError:
+            raise RequestSchemaValidationError(ValueError("it is nested too deeply")) from None
         except (msgspec.DecodeError, ValueError) as error:
             raise RequestSchemaValidationError(error) from None
 

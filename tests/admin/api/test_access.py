@@ -81,3 +81,9 @@ async def test_when_a_key_was_used_is_noted_to_the_minute(owner: Caller, databas
 def noted(database: Database) -> object:
     with database.engine.connect() as connection:
         return connection.execute(api_keys.select()).mappings().one()["last_used_at"]
+
+
+@pytest.mark.parametrize("body", ["[" * 30_000, "[" * 600 + "]" * 600, '{"a":' * 600 + "1" + "}" * 600])
+async def test_a_body_that_is_nested_without_end_is_refused(client: Client, body: str) -> None:
+    response = await client.post("/api/session", data=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
