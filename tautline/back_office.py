@@ -13,7 +13,6 @@ from admin.api import Api, Telephone, open_api
 from admin.services.call_facts import facts_of, own_number
 from admin.services.call_record import Rung
 from admin.services.call_records import CallRecords
-from admin.services.call_reports import CallReports
 from admin.services.call_summary import Models
 from admin.services.directory import Directory
 from admin.services.live import Live
@@ -65,9 +64,12 @@ class BackOffice:
             models=self._models,
         )
         self._directory = Directory(database, read_personas, spoken.current)
-        self._reports = CallReports(database)
         self.reception = Reception(
-            find=self._directory.route, book=self._rung, report=self._reports.offer, now=wall_time
+            find=self._directory.route,
+            book=self._rung,
+            report=self.records.reported,
+            until_safe=self.records.until_kept,
+            now=wall_time,
         )
         self.api = self._open_api(speech)
 
@@ -91,7 +93,7 @@ class BackOffice:
 
         Raises: UnknownSchemaError, OutdatedSchemaError, in a group.
         """
-        async with self.records.writing(), self._reports.writing(), trio.open_nursery() as nursery:
+        async with self.records.writing(), trio.open_nursery() as nursery:
             await nursery.start(self._prepare)
             await nursery.start(self._directory.keep_fresh)
             if self._telephone.rest is not None:

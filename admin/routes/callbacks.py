@@ -1,4 +1,4 @@
-"""Twilio's callbacks: what it tells of calls and asks nothing. All are signed, and answered without waiting."""
+"""Twilio's callbacks: what it tells of calls and asks nothing. All are signed, and answered when they are safe."""
 
 from functools import partial
 from uuid import UUID
@@ -32,7 +32,7 @@ def callbacks_blueprint(signature: TwilioSignature | None, reception: Reception)
         word = told.get("CallStatus", "")[:MAX_LOGGED_CHARACTERS]
         if word and status_of(word) is None:
             _logger.warning("callback.status_unknown", call_sid=told.get("CallSid"), status=word)
-        reception.told(told, partial(read_call, call_id=_reserved()))
+        await reception.called_back(told, partial(read_call, call_id=_reserved()))
         return _taken()
 
     @blueprint.route(answers.STREAM_STATUS_PATH, methods=METHODS)
@@ -42,20 +42,20 @@ def callbacks_blueprint(signature: TwilioSignature | None, reception: Reception)
         if told.get("StreamEvent") == "stream-error":
             error = told.get("StreamError", "")[:MAX_LOGGED_CHARACTERS]
             _logger.warning("stream.failed", call_sid=told.get("CallSid"), error=error)
-        reception.told(told, read_stream)
+        await reception.called_back(told, read_stream)
         return _taken()
 
     @blueprint.route("/voice/amd", methods=METHODS)
     async def machine_detection() -> Response:
         """Take who or what answered a call that we placed. 403 signature_invalid."""
-        reception.told(await fields(), read_call)
+        await reception.called_back(await fields(), read_call)
         return _taken()
 
     @blueprint.route(answers.RECORDING_PATH, methods=METHODS)
     async def recording() -> Response:
         """Take what became of a recording. 403 signature_invalid."""
         told = await fields()
-        report = reception.told(told, read_recording)
+        report = await reception.called_back(told, read_recording)
         if report is not None and report.recording is not None:
             _logger.info("recording.told", call_sid=report.call_sid, status=report.recording.status)
         return _taken()

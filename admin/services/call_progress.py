@@ -1,9 +1,9 @@
 """What a record changes in its call's row: who speaks with whom, and how far the call is. Pure.
 
 Records come in order, but perhaps late, and perhaps a second time. So they only ever add to what is known, and how far
-a call is follows the rules that Twilio's own callbacks follow (admin.services.call_status). Only what we ourselves
-concluded is taken back: that a call's process has died, when a later record of the call tells that it had not; and that
-a call is over because its stream is, when it has another stream after that one.
+a call is follows the rules of Twilio's callbacks, which are records, too (admin.services.call_status). Only what we
+ourselves concluded is taken back: that a call's process has died, when a later record of the call tells that it had
+not; and that a call is over because its stream is, when it has another stream after that one.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from admin.services.call_record import RUNG, Record, Rung
+from admin.services import call_report
+from admin.services.call_record import REPORTED, RUNG, Record, Rung
+from admin.services.call_report import CallReport
 from admin.services.call_status import CallStatus, Standing, StatusReport, apply
 
 PROCESS_DIED: Final = "process_died"  # a call's end_reason, when nobody is left who could know a better one
@@ -26,6 +28,8 @@ _REVIVED: Final[Row] = {"status": "in_progress", "ended_at": None, "duration_ms"
 
 def newcomer(record: Record) -> dict[str, Any]:
     """The row of a call of which this is the first record, before that is applied."""
+    if record.name == REPORTED:
+        return call_report.newcomer(_report(record))
     return {"call_sid": record.call_sid, "direction": "inbound", "status": "queued", "created_at": record.at}
 
 
@@ -42,6 +46,8 @@ def applied(call: Row, record: Record, process_id: UUID) -> dict[str, Any]:
             return known | _started(known, record, process_id)
         case "call.ended":
             return known | _ended(known, record)
+        case "call.reported":
+            return known | call_report.changes(known, _report(record))
     return known
 
 
@@ -61,11 +67,15 @@ def _was_thought_over(call: Row, record: Record) -> bool:
         return False
     match call["status"]:
         case "aborted":
-            return call["end_reason"] == PROCESS_DIED and record.name != RUNG
+            return call["end_reason"] == PROCESS_DIED and record.name not in (RUNG, REPORTED)
         case "completed":
             return call.get("sequence_number") is None and record.name == "call.started"
         case _:
             return False
+
+
+def _report(record: Record) -> CallReport:
+    return msgspec.convert(record.body, CallReport)
 
 
 def _rung(call: Row, rung: Rung, at: datetime, process_id: UUID) -> dict[str, Any]:

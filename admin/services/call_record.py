@@ -1,7 +1,8 @@
 """What is written down of a call, one `Record` for each thing that happened, as it travels to the database. Pure.
 
-A record is made of an event of the relay's, or of a `Rung` before the relay knows of the call. Its id, given once,
-is what makes it harmless to write it twice; its time is the one at which it was offered. On disk it is a line of JSON.
+A record is made of an event of the relay's, of a `Rung` before the relay knows of the call, or of what a request of
+Twilio's tells of it. Its id, given once, is what makes it harmless to write it twice; its time is the one at which it
+was offered. On disk it is a line of JSON.
 """
 
 from datetime import datetime
@@ -10,10 +11,12 @@ from uuid import UUID
 
 import msgspec
 
+from admin.services.call_report import CallReport
 from admin.store.column_types import new_id
 from relay import Direction, LimitsReported, LogEvent, MarkEchoed
 
 RUNG: Final = "call.rung"
+REPORTED: Final = "call.reported"  # by Twilio
 ENDED: Final = "call.ended"
 CALLER_TRANSCRIBED: Final = "turn.caller_transcribed"
 AGENT_HEARD: Final = "turn.agent_heard"
@@ -45,7 +48,7 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to one call. name: a LogEvent's tag, or RUNG; body: its facts."""
+    """One thing that happened to one call. name: a LogEvent's tag, RUNG or REPORTED; body: its facts."""
 
     id: UUID
     at: datetime
@@ -59,7 +62,7 @@ class Offered(msgspec.Struct, frozen=True, gc=False):
 
     at: datetime
     call_sid: str
-    told: LogEvent | Rung
+    told: LogEvent | Rung | CallReport
 
 
 def is_name(call_sid: str) -> bool:
@@ -75,7 +78,13 @@ def is_kept(call_sid: str, event: LogEvent) -> bool:
 def record_of(offered: Offered) -> Record:
     """The record, with an id that no other has."""
     body: dict[str, Any] = msgspec.to_builtins(offered.told)
-    name = RUNG if isinstance(offered.told, Rung) else str(body.pop("event"))
+    match offered.told:
+        case Rung():
+            name = RUNG
+        case CallReport():
+            name = REPORTED
+        case _:
+            name = str(body.pop("event"))
     return Record(id=new_id(), at=offered.at, call_sid=_clean(offered.call_sid), name=name, body=_clean(body))
 
 

@@ -1,10 +1,12 @@
 """The calls' records on their way into the database: offered without waiting, kept on disk, then written.
 
 Three steps, each of which may lag behind without stopping the one before. A record is offered: it waits in memory. Half
-a second later it is kept: it stands in the spool, and the death of this process cannot lose it. Then it is written, in
-one transaction with whatever else waits, and leaves the spool. While the database is away the spool grows, and when it
-is back the spool is written in its order. Writing again what was written is harmless, so nothing depends on knowing
-how far a step came when it failed.
+a second later, or as soon as somebody waits for it, it is kept: it stands in the spool, and the death of this process
+cannot lose it. Then it is written, in one transaction with whatever else waits, and leaves the spool. While the
+database is away the spool grows, and when it is back the spool is written in its order. Writing again what was written
+is harmless, so nothing depends on knowing how far a step came when it failed.
+
+Who waits is Twilio: its callbacks are answered once they are kept. That takes no longer than a disk's cache does.
 
 A record that the database refuses for what it says is left out, so that it cannot hold up the others.
 """
@@ -23,10 +25,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from admin.errors import StoreUnavailableError
 from admin.services.call_record import Offered, Record, Rung, is_kept, is_name, line_of, record_of
+from admin.services.call_report import CallReport
 from admin.services.call_summary import Models
 from admin.services.call_writing import write_records
 from admin.services.spool import Abandoned, Spool, abandoned, read_segment
-from admin.store.database import Database
+from admin.store.database import Database, Work
 from relay import LogEvent
 
 KEEP_EVERY_S: Final = 0.5
@@ -54,6 +57,7 @@ class CallRecords:
         self._spool, self._models = spool, models
         self._queue: deque[Offered] = deque()
         self._offered, self._kept = trio.Event(), trio.Event()
+        self._hurried, self._round = trio.Event(), trio.Event()  # somebody waits for it; what they wait for
         self._overran = self._overran_told = self._refused = 0
         self.written = self.spooled = 0
         self.is_away = False
@@ -72,6 +76,16 @@ class CallRecords:
         """A call came in, or was placed. Does not wait."""
         if is_name(rung.call_sid):
             self._put(Offered(self._now(), rung.call_sid, rung))
+
+    def reported(self, report: CallReport) -> None:
+        """A request of Twilio's told of a call. Does not wait."""
+        self._put(Offered(self._now(), report.call_sid, report))
+
+    async def until_kept(self) -> None:
+        """Wait until all that was offered stands in the spool. Who waits no longer stops nothing."""
+        self._offered.set()
+        self._hurried.set()
+        await self._round.wait()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -109,9 +123,22 @@ class CallRecords:
     async def _keep_on(self) -> None:
         while True:
             await self._offered.wait()
-            await trio.sleep(KEEP_EVERY_S)
-            with trio.CancelScope(shield=True):  # what is taken from the queue must arrive; a disk alone can delay it
-                await self._guarded(self._keep)
+            with trio.move_on_after(KEEP_EVERY_S):
+                await self._keep_in_a_hurry()
+            # A disk takes some milliseconds for it, and is not asked each time that somebody waits.
+            await self._keep_some(durable=self.is_away)
+
+    async def _keep_in_a_hurry(self) -> None:
+        while True:
+            await self._hurried.wait()
+            await self._keep_some(durable=False)
+
+    async def _keep_some(self, *, durable: bool) -> None:
+        self._offered, self._hurried = trio.Event(), trio.Event()
+        ended, self._round = self._round, trio.Event()
+        with trio.CancelScope(shield=True):  # what is taken from the queue must arrive; a disk alone can delay it
+            await self._guarded(partial(self._keep, durable=durable))
+        ended.set()
 
     async def _guarded(self, step: Callable[[], Awaitable[bool]]) -> bool:
         """Whether the step is done. What is wrong with it must end neither the next one nor the calls beside it."""
@@ -121,13 +148,12 @@ class CallRecords:
             _logger.exception("records.step_failed")
             return False
 
-    async def _keep(self) -> bool:
-        self._offered = trio.Event()
+    async def _keep(self, *, durable: bool) -> bool:
         taken, overran = list(self._queue), self._overran
         self._queue.clear()
-        if taken:
+        if taken or durable:
             lines = await trio.to_thread.run_sync(self._lines, taken)
-            await self._spool.keep(lines, durable=self.is_away)
+            await self._spool.keep(lines, durable=durable)
             self.spooled += len(lines) if self.is_away else 0
             self._kept.set()
         if overran > self._overran_told:
@@ -180,9 +206,9 @@ class CallRecords:
 
     async def _write_some(self, records: list[Record], process_id: UUID) -> bool:
         """False if the database cannot be had. Records that it refuses are found by halving, and left out."""
+        work = partial(write_records, records=records, process_id=process_id, models=self._models)
         try:
-            work = partial(write_records, records=records, process_id=process_id, models=self._models)
-            await self._database.write(work)
+            over = await self._write_once_or_again(work)
         except Exception as error:
             if _is_away(error):
                 self._went_away(error)
@@ -199,7 +225,15 @@ class CallRecords:
             )
         self.written += len(records)
         self._came_back()
+        for call_sid, status in over.items():
+            _logger.info("call.over", call_sid=call_sid, status=status)
         return True
+
+    async def _write_once_or_again(self, work: Work[dict[str, str]]) -> dict[str, str]:
+        try:
+            return await self._database.write(work)
+        except IntegrityError:  # another process made the same call's row at this very moment; now it is there
+            return await self._database.write(work)
 
     def _went_away(self, error: Exception) -> None:
         if not self.is_away:
@@ -215,7 +249,7 @@ class CallRecords:
 
     async def _finish(self) -> None:
         """Keep what was offered last, and write as much as can be in time."""
-        await self._guarded(self._keep)
+        await self._keep_some(durable=self.is_away)
         with trio.move_on_after(END_WITHIN_S):
             await self._guarded(self._write_spool)
         if self._spool.waiting:

@@ -12,32 +12,54 @@ import msgspec
 from sqlalchemy import Connection
 
 from admin.services.call_progress import applied, newcomer
-from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, RUNG, Record
+from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, REPORTED, RUNG, Record
+from admin.services.call_status import TERMINAL
 from admin.services.call_summary import TOLD_BY, Models, summary_of
-from admin.store import call_events, calls, users
+from admin.store import call_events, calls, outbound, users
 
 _WORDS: Final = "words"
 _SPEAKERS: Final = {CALLER_TRANSCRIBED: "caller", AGENT_HEARD: "agent"}
 _DECIDE_OWNER: Final = (RUNG, ENDED)  # until then, a process that knows more may not have written yet
+_NO_EVENTS: Final = (RUNG, REPORTED)  # all that they tell stands in the call's row
 
 
-def write_records(connection: Connection, records: Sequence[Record], process_id: UUID, models: Models) -> None:
-    """Write what these records tell. Args: records, each call's in order; process_id, that took them."""
+def write_records(
+    connection: Connection, records: Sequence[Record], process_id: UUID, models: Models
+) -> dict[str, str]:
+    """Write what these records tell.
+
+    Args: records, each call's in order; process_id, that took them.
+    Returns: the calls that are over by what Twilio told, and how they ended.
+    """
+    _name_placed_calls(connection, records)
     by_sid: dict[str, list[Record]] = {}
     for record in records:
         by_sid.setdefault(record.call_sid, []).append(record)
     calls.ensure(connection, [newcomer(told[0]) for told in by_sid.values()])
     rows = calls.locked(connection, by_sid)
     _add_events(connection, records, {call_sid: row["id"] for call_sid, row in rows.items()})
+    over: dict[str, str] = {}
     for call_sid, row in rows.items():
         changes = _changes(connection, dict(row), by_sid[call_sid], process_id, models)
         calls.change(connection, row["id"], changes)
+        is_reported = any(record.name == REPORTED for record in by_sid[call_sid])
+        if is_reported and row["status"] not in TERMINAL and changes.get("status") in TERMINAL:
+            over[call_sid] = changes["status"]
+    return over
 
 
 def summarise(connection: Connection, call_id: UUID, models: Models) -> dict[str, Any]:
     """The columns that say what a call was like."""
     told = call_events.of_call(connection, call_id, TOLD_BY)
     return msgspec.structs.asdict(summary_of([(row["name"], row["body"]) for row in told], models))
+
+
+def _name_placed_calls(connection: Connection, records: Sequence[Record]) -> None:
+    """Calls that we placed stand under a name of our own until Twilio tells of them under its own."""
+    told = {(record.call_sid, record.body.get("call_id")) for record in records if record.name == REPORTED}
+    # By name, which is the order in which calls' rows are locked everywhere.
+    for call_sid, call_id in sorted(each for each in told if each[1] is not None):
+        outbound.adopt(connection, UUID(call_id), call_sid)
 
 
 def _changes(
@@ -60,7 +82,7 @@ def _add_events(connection: Connection, records: Sequence[Record], call_ids: Map
     events: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for record in records:
-        if record.name == RUNG or record.id in written:
+        if record.name in _NO_EVENTS or record.id in written:
             continue
         call_id = call_ids[record.call_sid]
         numbers[call_id] = numbers.get(call_id, 0) + 1

@@ -1,9 +1,16 @@
-"""What Twilio's webhooks are handed: what answers a number, and where what they learn goes. None of it waits."""
+"""What Twilio's webhooks are handed: what answers a number, and where what they learn goes.
 
-from collections.abc import Callable, Mapping
+Nothing that a caller waits for waits here. A callback is answered when what it tells is safe, since Twilio sends it
+once: one that is answered with an error is lost, unless no connection came about at all.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
+import structlog
+import trio
 
 from admin.services.call_record import Rung
 from admin.services.call_report import CallReport, direction_of
@@ -11,22 +18,32 @@ from admin.services.call_status import StatusReport
 from admin.services.directory import Route
 
 SAYS_IN_PROGRESS = "in-progress"
+SAFE_WITHIN_S: Final = 10.0  # Twilio itself gives up after 15 s
+
+Read = Callable[[Mapping[str, str], datetime], CallReport | None]  # what fields mean that came at this moment
+
+_logger = structlog.stdlib.get_logger("tautline.callbacks")
 
 
 def _wall_time() -> datetime:
     return datetime.now(UTC)
 
 
+async def _at_once() -> None:
+    """Nobody keeps anything, so there is nothing to wait for."""
+
+
 class Reception(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls arrive.
 
     find: what becomes of a call to a number; book: writes down a call that came in; report: takes what is told of one;
-    now: wall time.
+    until_safe: waits until all that was taken outlives this process; now: wall time.
     """
 
     find: Callable[[str], Route] = lambda _: Route()
     book: Callable[[Rung], None] = lambda _: None
     report: Callable[[CallReport], None] = lambda _: None
+    until_safe: Callable[[], Awaitable[None]] = _at_once
     now: Callable[[], datetime] = _wall_time
 
     def route(self, fields: Mapping[str, str]) -> Route:
@@ -55,13 +72,19 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
             )
         )
 
+    async def called_back(self, fields: Mapping[str, str], read: Read) -> CallReport | None:
+        """Take what a callback tells, and return it when it is safe; None for nothing that could be used."""
+        report = self.told(fields, read)
+        if report is None:
+            return None
+        with trio.move_on_after(SAFE_WITHIN_S) as patience:
+            await self.until_safe()
+        if patience.cancelled_caught:  # a disk that stands still
+            _logger.error("callback.not_safe", call_sid=report.call_sid, consequence="It waits in memory.")
+        return report
+
     def told(
-        self,
-        fields: Mapping[str, str],
-        read: Callable[[Mapping[str, str], datetime], CallReport | None],
-        *,
-        outcome: str = "",
-        is_over: bool = False,
+        self, fields: Mapping[str, str], read: Read, *, outcome: str = "", is_over: bool = False
     ) -> CallReport | None:
         """Pass on what a request tells of its call; returns it, None for nothing that could be used.
 

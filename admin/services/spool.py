@@ -39,12 +39,14 @@ _logger = structlog.stdlib.get_logger("tautline.records")
 
 
 class Segment:
-    """A part of the spool. path: its file, None if `lines` holds it; records: how many."""
+    """A part of the spool. path: its file, None if `lines` holds it; records: how many; is_synced: it would outlive the
+    machine.
+    """
 
     def __init__(self, path: Path | None = None, lines: Sequence[bytes] = ()) -> None:
         self.path, self.lines = path, lines
         self.records, self.size_bytes = len(lines), 0
-        self.is_taken = False
+        self.is_taken = self.is_synced = False
 
 
 class Spool:
@@ -76,23 +78,12 @@ class Spool:
         self.waiting = self.dropped = 0
 
     async def keep(self, lines: list[bytes], *, durable: bool) -> None:
-        """Keep these records. durable: also if the machine fails, not only this process."""
+        """Keep these records. durable: they outlive the machine, not only this process, and so does what was kept."""
         async with self._turn:
-            segment = self._open or self._begin()
-            try:
-                segment.size_bytes += await trio.to_thread.run_sync(self._append, segment, lines, durable)
-            except OSError as error:
-                _logger.error("spool.refused", why=str(error), consequence="Records wait in memory.")
-                self._open = None  # its last line may be half a line
-                if not segment.records:
-                    self._segments.remove(segment)
-                self._segments.append(Segment(lines=lines))
-            else:
-                segment.records += len(lines)
-                if segment.size_bytes >= self._segment_bytes:
-                    self._open = None
-            self.waiting += len(lines)
-            await self._make_room()
+            if lines:
+                await self._add(lines)
+            if durable:
+                await trio.to_thread.run_sync(self._sync)
 
     async def oldest(self) -> Segment | None:
         """What is to be written next; nothing more comes to it, and it stays until it is `done`. None: all is done."""
@@ -129,13 +120,31 @@ class Spool:
             _let_go(self._own, self._lock, is_empty=not self._segments)
             self._lock = None
 
+    async def _add(self, lines: list[bytes]) -> None:
+        segment = self._open or self._begin()
+        try:
+            segment.size_bytes += await trio.to_thread.run_sync(self._append, segment, lines)
+        except OSError as error:
+            _logger.error("spool.refused", why=str(error), consequence="Records wait in memory.")
+            self._open = None  # its last line may be half a line
+            if not segment.records:
+                self._segments.remove(segment)
+            self._segments.append(Segment(lines=lines))
+        else:
+            segment.records += len(lines)
+            segment.is_synced = False
+            if segment.size_bytes >= self._segment_bytes:
+                self._open = None
+        self.waiting += len(lines)
+        await self._make_room()
+
     def _begin(self) -> Segment:
         self._made += 1
         segment = self._open = Segment(self._own / f"{self._made:012}{_SUFFIX}")
         self._segments.append(segment)
         return segment
 
-    def _append(self, segment: Segment, lines: list[bytes], durable: bool) -> int:
+    def _append(self, segment: Segment, lines: list[bytes]) -> int:
         """Returns how many bytes these are. Raises: OSError; then some may be there."""
         if self._lock is None:
             self._lock = _claim(self.folder, self._own)
@@ -145,11 +154,19 @@ class Spool:
         try:
             if os.write(file, data) != len(data):
                 raise OSError("only a part could be written")
-            if durable:
-                os.fsync(file)
         finally:
             os.close(file)
         return len(data)
+
+    def _sync(self) -> None:
+        for segment in self._segments:
+            if segment.path is None or segment.is_synced:
+                continue
+            segment.is_synced = True
+            try:
+                _fsync(segment.path)
+            except OSError as error:  # they outlive this process all the same
+                _logger.error("spool.not_synced", file=str(segment.path), why=error.strerror)
 
     async def _make_room(self) -> None:
         while (excess := self._excess()) is not None:
@@ -263,6 +280,14 @@ def _owner(folder: Path) -> UUID | None:
         return UUID(folder.name)
     except ValueError:
         return None
+
+
+def _fsync(path: Path) -> None:
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _unlink(path: Path) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 import trio
 from sqlalchemy import select
 
@@ -102,14 +103,17 @@ async def test_a_call_that_is_cut_by_the_servers_end_is_in_the_database(database
 
 async def test_what_a_server_that_died_has_left_is_written_by_the_next(database: Database, tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    async with open_server(away, tmp_path) as (_, port):
+    async with open_server(away, tmp_path) as (_, port), httpx.AsyncClient() as twilio:
         await call(port, "CA1")
+        told = {"CallSid": "CA1", "CallStatus": "completed", "AnsweredBy": "human"}
+        assert (await twilio.post(f"http://127.0.0.1:{port}/voice/status", data=told)).status_code == 204
     assert _files(tmp_path) != []
     async with open_server(database, tmp_path) as (server, _):
         assert server.office is not None
         records = server.office.records
         await until(lambda: records.written > 0)
-    assert (await row(database, "CA1"))["status"] == "completed"
+    written = await row(database, "CA1")
+    assert (written["status"], written["answered_by"]) == ("completed", "human")
     away.close()
 
 

@@ -1,7 +1,7 @@
 """A process that writes the records of 20 calls until it is killed: for the tests of what is lost then.
 
-Run: python -m tests.admin.services.dying_writer URL FOLDER. When all of the first records are kept it offers more, and
-says that it may be killed.
+Run: python -m tests.admin.services.dying_writer URL FOLDER. When all of the first records are kept Twilio tells of each
+call, and has its answers; then more is offered, and the process says that it may be killed.
 """
 
 import sys
@@ -10,6 +10,8 @@ from pathlib import Path
 import trio
 
 from admin.services.call_records import CallRecords
+from admin.services.call_report import CallReport
+from admin.services.call_status import StatusReport
 from admin.services.spool import Spool
 from admin.store.column_types import new_id
 from admin.store.database import Database
@@ -34,6 +36,10 @@ async def main(*arguments: str) -> None:
                 records.offer(call_sid, event)
         while records.written + records.spooled < len(CALL_SIDS) * KEPT_EVENTS:  # noqa: ASYNC110 - a thread tells nobody
             await trio.sleep(0.01)
+        answered = StatusReport(at=wall_time(), status="in_progress", answered_by="human")
+        for call_sid in CALL_SIDS:
+            records.reported(CallReport(call_sid=call_sid, status=answered))
+        await records.until_kept()
         for call_sid in CALL_SIDS:
             records.offer(call_sid, KeyPressed(digit="1"))
         sys.stdout.write("go on\n")

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from admin.services.call_record import Offered, Record, Rung, record_of
+from admin.services.call_report import CallReport
+from admin.services.call_status import StatusReport
 from admin.services.call_summary import Models
 from relay import CallEnded, LogEvent
 from relay.log import AgentHeard, AnswerBegan, AnswerSounded, BargedIn, CallerTranscribed, CallStarted
@@ -14,6 +16,13 @@ STARTED = CallStarted(stream_sid="MZ1")
 HELLO = CallerTranscribed(item_id="item_1", words="Hello.")
 ANSWER = AgentHeard(item_id="item_2", heard_ms=900, generated_ms=1500, words="Good evening", was_cut=True)
 RUNG = Rung(call_sid="CA1", direction="inbound", caller="+15551230001", called="+15551230002")
+
+
+REPORTED = CallReport(
+    call_sid="CA1",
+    status=StatusReport(at=AT, status="in_progress", sequence_number=2, answered_by="human"),
+    caller="+15551230001",
+)
 
 
 def ended(reason: str = "caller_hung_up", **changed: object) -> CallEnded:
@@ -45,6 +54,6 @@ def after(seconds: float) -> datetime:
     return AT + timedelta(seconds=seconds)
 
 
-def records(*told: LogEvent | Rung, call_sid: str = "CA1", began_s: float = 0.0) -> list[Record]:
+def records(*told: LogEvent | Rung | CallReport, call_sid: str = "CA1", began_s: float = 0.0) -> list[Record]:
     """Their records, a second apart."""
     return [record_of(Offered(after(began_s + second), call_sid, each)) for second, each in enumerate(told)]

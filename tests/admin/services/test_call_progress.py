@@ -57,6 +57,21 @@ def test_records_that_come_again_or_late_take_nothing_back() -> None:
     assert told([*records[1:], records[0]]) == {**over, "created_at": made.after(1)}
 
 
+def test_what_twilio_tells_counts_among_the_other_records() -> None:
+    placed = msgspec.structs.replace(made.REPORTED, direction="outbound")
+    call = told(made.records(placed, began_s=3))
+    assert (call["direction"], call["status"], call["created_at"]) == ("outbound", "in_progress", made.AT)
+    assert (call["answered_by"], call["answered_at"], call.get("process_id")) == ("human", made.AT, None)
+    over = told(made.records(made.RUNG, made.STARTED, made.REPORTED, made.ended()))
+    assert (over["status"], over["answered_by"], over["stream_sid"]) == ("completed", "human", "MZ1")
+
+
+def test_what_twilio_tells_late_wakes_no_call_whose_process_died() -> None:
+    carried = told(made.records(made.RUNG, made.STARTED))
+    dead = {**carried, **aborted(carried, made.after(1))}
+    assert told(made.records(made.REPORTED, began_s=60), OURS, dead)["status"] == "aborted"
+
+
 def test_a_call_whose_process_died_ends_with_its_last_record() -> None:
     call = told(made.records(made.RUNG, made.STARTED))
     assert aborted(call, made.after(30)) == {

@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
-from admin.services.call_record import RUNG, Offered, Rung, is_kept, line_of, record_in, record_of
+from admin.services.call_record import REPORTED, RUNG, Offered, Rung, is_kept, line_of, record_in, record_of
+from admin.services.call_report import CallReport, Recording
+from admin.store.column_types import new_id
 from relay.log import BargedIn, CallerTranscribed, LimitsReported, MarkEchoed, ToolCalled
 from tests.admin.services import records as made
 
@@ -29,6 +31,14 @@ def test_a_call_that_rings_is_a_record_too() -> None:
     [record] = made.records(made.RUNG)
     assert record.name == RUNG
     assert msgspec.convert(record.body, Rung) == made.RUNG
+
+
+def test_what_twilio_tells_is_a_record_too() -> None:
+    recording = Recording(sid="RE1", status="completed", duration_ms=4000)
+    told = msgspec.structs.replace(made.REPORTED, call_id=new_id(), account_id=new_id(), recording=recording)
+    [record] = made.records(told)
+    assert record.name == REPORTED
+    assert msgspec.convert(record_in(line_of(record)).body, CallReport) == told
 
 
 def test_what_happens_all_the_time_and_what_is_no_calls_is_not_kept() -> None:

@@ -1,8 +1,9 @@
 """Calls' records from the offer to the database, with a database that goes away and processes that are killed."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -13,16 +14,17 @@ import psycopg
 import pytest
 import trio
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from admin.services import call_records
-from admin.services.call_records import CallRecords
+from admin.services.call_records import KEEP_EVERY_S, CallRecords
 from admin.services.processes import DEAD_AFTER_S, Process, Processes
 from admin.services.spool import Spool
 from admin.store import migrating
 from admin.store.column_types import new_id
-from admin.store.database import Database
+from admin.store.database import Database, Result, Work
 from admin.store.schema import call_events, calls
 from relay.log import KeyPressed, MarkEchoed
 from tests.admin.services import dying_writer
@@ -41,6 +43,20 @@ def postgres() -> Iterator[Postgres]:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute("ALTER ROLE tautline SET synchronous_commit = on")
         yield server
+
+
+class Contended(Database):
+    """A database in which another process makes the row that is about to be made, once."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.engine.url.render_as_string(hide_password=False))
+        self._is_free = False
+
+    async def write(self, work: Work[Result]) -> Result:
+        if not self._is_free:
+            self._is_free = True
+            raise IntegrityError("INSERT", None, Exception("there is one already"))
+        return await super().write(work)
 
 
 def opened(database: Database, folder: Path, process_id: UUID | None = None) -> CallRecords:
@@ -249,8 +265,37 @@ async def test_a_disk_that_refuses_keeps_nothing_from_the_database(database: Dat
     assert [each["event"] for each in logs] == ["spool.refused"]
 
 
+async def test_who_waits_until_it_is_kept_does_not_wait_for_the_disk_to_be_synced(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with closing(Database("postgresql://nobody@127.0.0.1:1/nothing")) as away, capture_logs():
+        async with open_records(away, tmp_path) as records:
+            records.is_away = True
+            for _ in range(5):
+                records.reported(made.REPORTED)
+                await records.until_kept()
+            assert synced == []
+            mock_clock.jump(KEEP_EVERY_S)
+            await records.until_kept()
+            await records.until_kept()  # the half second has ended at the first of them, or between the two
+            assert synced != []
+
+
+async def test_two_processes_that_make_one_row_at_the_same_moment_lose_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    contended = Contended(database)
+    with closing(contended):
+        async with open_records(contended, tmp_path) as records:
+            records.reported(made.REPORTED)
+    assert list(await found(database)) == ["CA1"]
+    assert records.dropped == 0
+
+
 @pytest.mark.parametrize("has_database", [True, False])
-async def test_a_process_that_is_killed_loses_nothing_that_had_half_a_second(
+async def test_a_process_that_is_killed_loses_nothing_that_was_answered_or_had_half_a_second(
     database: Database, tmp_path: Path, autojump_clock: MockClock, has_database: bool
 ) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -277,4 +322,7 @@ async def test_a_process_that_is_killed_loses_nothing_that_had_half_a_second(
         assert status == "aborted"
         assert len(events) >= dying_writer.KEPT_EVENTS
         assert [number for number, _ in events] == list(range(1, len(events) + 1))
+    with database.engine.connect() as connection:
+        told = list(connection.execute(select(calls.c.answered_by)).scalars())
+    assert told == ["human"] * len(dying_writer.CALL_SIDS)
     assert made.files(tmp_path) == []

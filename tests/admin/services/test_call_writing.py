@@ -11,6 +11,7 @@ import trio
 from sqlalchemy import Connection, Table, select
 
 from admin.services.call_record import Record, Rung
+from admin.services.call_status import StatusReport
 from admin.services.call_writing import write_records
 from admin.store import calls, users
 from admin.store.column_types import new_id
@@ -101,6 +102,20 @@ async def test_writing_the_same_records_again_changes_nothing(database: Database
     after = (await call(database), await rows(database, call_events), await rows(database, transcript_turns))
     assert before == after
     assert [each["number"] for each in before[1]] == list(range(1, 8))
+
+
+async def test_what_twilio_tells_changes_the_row_is_no_event_and_says_once_that_a_call_is_over(
+    database: Database,
+) -> None:
+    over = msgspec.structs.replace(made.REPORTED, status=StatusReport(at=made.after(9), status="busy"))
+    records = made.records(made.RUNG, made.REPORTED, over)
+    work = partial(write_records, records=records, process_id=OURS, models=made.MODELS)
+    assert await database.write(work) == {"CA1": "busy"}
+    before = await call(database)
+    assert (before["status"], before["ended_at"], before["answered_by"]) == ("busy", made.after(9), "human")
+    assert await database.write(work) == {}
+    assert await call(database) == before
+    assert await rows(database, call_events) == []
 
 
 async def test_two_processes_may_tell_of_one_call_at_once(database: Database) -> None:
