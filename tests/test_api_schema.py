@@ -46,13 +46,10 @@ REFUSE_MORE = {
 }
 # Checks that are left out for single operations, and why.
 NO_TELEPHONE = ("not_a_server_error", "503 twilio_not_configured is what they say where no telephone is")
-NAMED_SO = ("allow_header_conformance", "a call that had this name could be deleted under the same path")
 LEFT_OUT_OF = {
     "post_call": NO_TELEPHONE,
     "post_call_api_outbound_initiate": NO_TELEPHONE,
     "post_preview": ("not_a_server_error", "503 model_not_configured is what it says where no model is"),
-    "export_calls": NAMED_SO,
-    "get_summary": NAMED_SO,
 }
 # Operations that are left out, and why.
 ENDLESS = {"get_live_events": "a stream goes on until the client goes away: tests/tautline/test_live_streams.py"}

@@ -12,6 +12,7 @@ from quart_schema import document_response, validate_querystring, validate_respo
 
 from admin.manners.described import answers
 from admin.routes.access import Access
+from admin.routes.call_names import take_call_names
 from admin.routes.inputs import PageQuery
 from admin.services.call_export import MEDIA_TYPES, Export, Format
 from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
@@ -92,6 +93,7 @@ class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
     """Everything under /api/calls that reads or deletes."""
     blueprint = Blueprint("calls", __name__)
+    take_call_names(blueprint)
 
     @blueprint.get("/api/calls")
     @validate_querystring(CallPageQuery)
@@ -128,19 +130,19 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
         response.timeout = None  # it takes as long as it takes; a client that does not read is let go
         return response
 
-    @blueprint.get("/api/calls/<sid>")
+    @blueprint.get("/api/calls/<call:sid>")
     @validate_response(CallDetail)
     async def get_call(sid: str) -> CallDetail:
         """Show a call, named by its CallSid or its id, with what happened in it. 404 call_not_found."""
         return await history.detail(await access.require("calls:read"), sid)
 
-    @blueprint.delete("/api/calls/<sid>")
+    @blueprint.delete("/api/calls/<call:sid>")
     async def delete_call(sid: str) -> Response:
         """Delete a call with its events and words. 404 call_not_found, 409 call_in_progress."""
         await history.remove(await access.require("calls:write"), sid)
         return Response(b"", status=204)
 
-    @blueprint.get("/api/calls/<sid>/events")
+    @blueprint.get("/api/calls/<call:sid>/events")
     @validate_querystring(EventQuery)
     @validate_response(EventPage)
     async def list_events(sid: str, query_args: EventQuery) -> EventPage:
@@ -148,7 +150,7 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
         principal = await access.require("calls:read")
         return await history.events(principal, sid, query_args.cursor, query_args.limit)
 
-    @blueprint.get("/api/calls/<sid>/transcript")
+    @blueprint.get("/api/calls/<call:sid>/transcript")
     @document_response(Transcript)
     async def get_transcript(sid: str) -> Response:
         """Show what was said in a call, as JSON or, by Accept, as text/plain. 404 call_not_found."""

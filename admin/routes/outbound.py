@@ -9,6 +9,7 @@ from quart_schema import document_headers, validate_request, validate_response
 
 from admin.errors import InvalidInputError, NotFoundError
 from admin.routes.access import Access
+from admin.routes.call_names import take_call_names
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import MAX_KEY_CHARACTERS
 from admin.services.live_calls import CallChange, LiveCalls, TransferOrder, Words
@@ -30,6 +31,7 @@ class OrderHeaders(msgspec.Struct, frozen=True, kw_only=True):
 def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls) -> Blueprint:
     """POST /api/outbound/initiate and its alias /api/calls; POST /api/calls/{sid}/hangup, /transfer and /say."""
     blueprint = Blueprint("outbound", __name__)
+    take_call_names(blueprint)
 
     @blueprint.post("/api/outbound/initiate")
     @blueprint.post("/api/calls")
@@ -48,7 +50,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
         placement = await outbound.place(principal, data, _idempotency_key())
         return placement.call, CREATED, {REPLAYED: "true"} if placement.is_replay else {}
 
-    @blueprint.post("/api/calls/<call_sid>/hangup")
+    @blueprint.post("/api/calls/<call:call_sid>/hangup")
     @validate_response(CallChange)
     async def post_hangup(call_sid: str) -> CallChange:
         """End a call, also one that still rings.
@@ -58,7 +60,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
         principal = await access.require("calls:write")
         return await live_calls.hang_up(principal, _known(call_sid))
 
-    @blueprint.post("/api/calls/<call_sid>/transfer")
+    @blueprint.post("/api/calls/<call:call_sid>/transfer")
     @validate_request(TransferOrder)
     @validate_response(CallChange)
     async def post_transfer(call_sid: str, data: TransferOrder) -> CallChange:
@@ -70,7 +72,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
         principal = await access.require("calls:write")
         return await live_calls.transfer(principal, _known(call_sid), data)
 
-    @blueprint.post("/api/calls/<call_sid>/say")
+    @blueprint.post("/api/calls/<call:call_sid>/say")
     @validate_request(Words)
     @validate_response(CallChange)
     async def post_say(call_sid: str, data: Words) -> CallChange:
@@ -94,7 +96,7 @@ def _idempotency_key() -> str | None:
 
 
 def _known(call_sid: str) -> str:
-    """What could be a call's SID. Raises: NotFoundError."""
+    """What could be a call of Twilio's: only those can be changed. Raises: NotFoundError."""
     if not _CALL_SID.fullmatch(call_sid):
         raise NotFoundError("call")
     return call_sid

@@ -383,6 +383,30 @@ async def test_nobodys_calls_are_seen_by_the_first_accounts_owners_only(
     assert (await later.get(f"/api/calls/{sid}")).status_code == 404
 
 
-@pytest.mark.parametrize("sid", ["CA%00", "%C3%A4", "CA1", "x" * 300, "018f0000-0000-7000-8000-000000000000"])
-async def test_what_names_no_call_is_not_found(owner: Caller, sid: str) -> None:
+NOBODYS_ID = "018f0000-0000-7000-8000-000000000000"
+
+
+@pytest.mark.parametrize("sid", ["CA1", "CA" + "f" * 32, NOBODYS_ID, f"ordered:{NOBODYS_ID}"])
+async def test_a_call_that_is_not_there_is_not_found(owner: Caller, sid: str) -> None:
     assert await code_of(await owner.get(f"/api/calls/{sid}")) == (404, "call_not_found")
+
+
+@pytest.mark.parametrize("sid", ["CA", "CA%00", "%C3%A4", "x" * 300, "CA" + "f" * 63, "ordered:CA1", "live"])
+async def test_what_could_be_no_calls_name_is_no_path(owner: Caller, sid: str) -> None:
+    for path in (sid, f"{sid}/events", f"{sid}/transcript"):
+        assert await code_of(await owner.get(f"/api/calls/{path}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("name", ["export", "summary"])
+async def test_the_name_of_another_route_is_no_calls(owner: Caller, name: str) -> None:
+    response = await owner.delete(f"/api/calls/{name}")
+    assert await code_of(response) == (405, "method_not_allowed")
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    assert (await owner.get(f"/api/calls/{name}/events")).status_code == 404
+
+
+async def test_a_call_that_twilio_has_not_named_is_found_by_the_name_that_it_is_listed_under(
+    owner: Caller, database: Database, wall: WallClock
+) -> None:
+    sid = add_call(database, owner.account_id, wall(), call_sid=f"ordered:{uuid4()}")
+    assert (await owner.get(f"/api/calls/{sid}")).status_code == 200

@@ -149,7 +149,7 @@ async def test_anothers_call_is_not_there(
     owner: Caller, stranger: Caller, twilio: FakeTwilio, database: Database, wall: WallClock, change: str
 ) -> None:
     add_call(database, owner, wall)
-    for call_sid in (SID, sid_of(2), "CA1", "%00"):
+    for call_sid in (SID, sid_of(2), "CA1", str(new_id())):
         response = await stranger.post(f"/api/calls/{call_sid}/{change}", json=CHANGES[change])
         assert (response.status_code, await code(response)) == (404, "call_not_found")
     assert (twilio.ended, twilio.redirected) == ([], [])

@@ -105,6 +105,14 @@ async def test_paths_say_what_their_identifiers_look_like() -> None:
     assert given["operationId"] == "get_thing"
 
 
+async def test_paths_say_what_a_call_may_be_called(client: Client) -> None:
+    for (path, _), operation in operations(await described(client)).items():
+        if path.startswith("/api/calls/{"):
+            [name] = [each["schema"] for each in operation["parameters"] if each["in"] == "path"]
+            taken = [each for each in ("CA1", "CA" + "f" * 32, "export", "summary") if re.search(name["pattern"], each)]
+            assert taken == ["CA1", "CA" + "f" * 32]
+
+
 async def test_answers_that_are_no_json_are_told_and_aliases_left_out() -> None:
     app = QuartTrio("bare")
     describe(app, "1")
