@@ -33,7 +33,7 @@ LEFT_OUT = {"object_level_authorization": "there is one key; whose things are wh
 # Operations that refuse some input that has the right shape, and why no shape can say it.
 # And each with a cursor: only those that a page has given are good.
 NUMBER = "opening hours that make no sense together, and numbers that no telephone has"
-ORDER = "an Idempotency-Key is ASCII without spaces, and a number one that a telephone may have"
+ORDER = "a number must be one that a telephone may have"
 REFUSE_MORE = {
     "post_key": "a key that is made has yet to expire",
     "get_summary": "`from` comes before `to`, by a year at most",

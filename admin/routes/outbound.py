@@ -18,14 +18,19 @@ from admin.services.outbound import CREATED, Outbound
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 
-_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}")
+KEY_PATTERN: Final = "^[!-~]+$"
+
+_KEY: Final = re.compile(KEY_PATTERN)
 _CALL_SID: Final = re.compile(r"CA[0-9a-fA-F]{32}")
 
 
 class OrderHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """idempotency_key: made up by the client, a new one for each call; the same again does not call again."""
 
-    idempotency_key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARACTERS)] | None = None
+    idempotency_key: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS, pattern=KEY_PATTERN)]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls) -> Blueprint:
@@ -89,7 +94,7 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
 
 def _idempotency_key() -> str | None:
     key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None and not _KEY.fullmatch(key):
+    if key is not None and not (len(key) <= MAX_KEY_CHARACTERS and _KEY.fullmatch(key)):
         message = f"the {IDEMPOTENCY_KEY} must be 1 to {MAX_KEY_CHARACTERS} characters of ASCII without spaces"
         raise InvalidInputError(message)
     return key

@@ -113,6 +113,14 @@ async def test_paths_say_what_a_call_may_be_called(client: Client) -> None:
             assert taken == ["CA1", "CA" + "f" * 32]
 
 
+async def test_an_idempotency_key_is_described_as_it_is_taken(client: Client) -> None:
+    document = await described(client)
+    for path in ("/api/calls", "/api/outbound/initiate"):
+        [key] = [each for each in document["paths"][path]["post"]["parameters"] if each["in"] == "header"]
+        assert (key["name"].lower(), key.get("required", False)) == ("idempotency-key", False)
+        assert key["schema"] == {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+
+
 async def test_answers_that_are_no_json_are_told_and_aliases_left_out() -> None:
     app = QuartTrio("bare")
     describe(app, "1")
