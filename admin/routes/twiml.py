@@ -79,7 +79,9 @@ def twiml_blueprint(
         return _connect(public_url, asked, _token(issue_token, asked, route.persona_version))
 
     if brief is not None:
-        _add_outbound_call(blueprint, public_url, issue_token=issue_token, has_room=has_room, brief=brief)
+        _add_outbound_call(
+            blueprint, public_url, issue_token=issue_token, has_room=has_room, brief=brief, reception=reception
+        )
 
     @blueprint.route(answers.AFTER_STREAM_PATH, methods=METHODS)
     async def after_stream() -> Response:
@@ -126,6 +128,7 @@ def _add_outbound_call(
     issue_token: IssueToken | None,
     has_room: Callable[[], bool],
     brief: Brief,
+    reception: Reception,
 ) -> None:
     @blueprint.route(f"{CALL_PATH}/<uuid:call_id>", methods=METHODS)
     async def answer_outbound_call(call_id: UUID) -> Response:
@@ -135,6 +138,7 @@ def _add_outbound_call(
         asked = await fields()
         call_sid = asked.get("CallSid", "")
         briefing = await brief(call_id, call_sid)
+        reception.answered(asked, account_id=briefing.account_id, persona_id=briefing.persona_id)
         if _is_unwanted(asked.get("AnsweredBy", ""), refuses_machines=REFUSES_MACHINES in request.args):
             _logger.info("call.met_machine", call_sid=call_sid, answered_by=asked["AnsweredBy"])
             return twiml_response(answers.hang_up())

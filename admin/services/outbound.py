@@ -55,8 +55,14 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class Briefing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call that was answered is about. persona_version: as a stream's token has it, "" for the settings'."""
+    """What a call that was answered is about.
 
+    account_id: who had it placed, None if nobody knows; persona_version: as a stream's token has it, "" for the
+    settings'.
+    """
+
+    account_id: UUID | None = None
+    persona_id: UUID | None = None
     persona_version: str = ""
     variables: Mapping[str, str] = {}
 
@@ -127,7 +133,12 @@ class Outbound:
             return Briefing()
         pinned = row["persona_id"], row["persona_version"]
         version = "" if None in pinned else f"{pinned[0]}:{pinned[1]}"
-        return Briefing(persona_version=version, variables=row["variables"] or {})
+        return Briefing(
+            account_id=row["account_id"],
+            persona_id=row["persona_id"],
+            persona_version=version,
+            variables=row["variables"] or {},
+        )
 
     def _decide(
         self,

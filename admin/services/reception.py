@@ -6,7 +6,8 @@ once: one that is answered with an error is lost, unless no connection came abou
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ from admin.services.call_record import Rung
 from admin.services.call_report import CallReport, direction_of
 from admin.services.call_status import StatusReport
 from admin.services.directory import Route
+from relay import Direction
 
 SAYS_IN_PROGRESS = "in-progress"
 SAFE_WITHIN_S: Final = 10.0  # Twilio itself gives up after 15 s
@@ -36,8 +38,8 @@ async def _at_once() -> None:
 class Reception(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls arrive.
 
-    find: what becomes of a call to a number; book: writes down a call that came in; report: takes what is told of one;
-    until_safe: waits until all that was taken outlives this process; now: wall time.
+    find: what becomes of a call to a number; book: writes down a call that came in or was placed; report: takes what is
+    told of one; until_safe: waits until all that was taken outlives this process; now: wall time.
     """
 
     find: Callable[[str], Route] = lambda _: Route()
@@ -56,21 +58,22 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
 
     def rung(self, route: Route, fields: Mapping[str, str], *, is_answered: bool) -> None:
         """Write down that a call came in. is_answered: by the persona."""
-        call_sid = fields.get("CallSid", "")
-        if not call_sid:
-            return
         persona = route.persona if is_answered else None
-        self.book(
-            Rung(
-                call_sid=call_sid,
-                direction=direction_of(fields),
-                caller=fields.get("From", ""),
-                called=fields.get("To", ""),
-                account_id=route.account_id,
-                persona_id=None if persona is None else persona.id,
-                persona_version=None if persona is None else persona.number,
-            )
+        self._book(
+            fields,
+            direction_of(fields),
+            account_id=route.account_id,
+            persona_id=None if persona is None else persona.id,
+            persona_version=None if persona is None else persona.number,
         )
+
+    def answered(self, fields: Mapping[str, str], *, account_id: UUID | None, persona_id: UUID | None) -> None:
+        """Write down that a call which we placed was answered.
+
+        Args: account_id, who had it placed, None if nobody can say now. Whose number it was placed from says nothing:
+        several accounts may place calls from one.
+        """
+        self._book(fields, "outbound", account_id=account_id, persona_id=persona_id)
 
     async def called_back(self, fields: Mapping[str, str], read: Read) -> CallReport | None:
         """Take what a callback tells, and return it when it is safe; None for nothing that could be used."""
@@ -101,3 +104,8 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
         report = msgspec.structs.replace(report, account_id=account_id, outcome=outcome)
         self.report(report)
         return report
+
+    def _book(self, fields: Mapping[str, str], direction: Direction, **known: Any) -> None:
+        call_sid, caller, called = (fields.get(name, "") for name in ("CallSid", "From", "To"))
+        if call_sid:
+            self.book(Rung(call_sid=call_sid, direction=direction, caller=caller, called=called, **known))

@@ -14,12 +14,17 @@ from sqlalchemy import Connection, Table, func, insert, select, text, update
 from trio.testing import MockClock
 
 from admin.api import Telephone, open_api
+from admin.services.directory import Route
+from admin.services.live import Live
 from admin.services.outbound_rules import OutboundRules
+from admin.services.reception import Reception
 from admin.services.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
 from admin.store import outbound as store
+from admin.store.call_search import Viewer
 from admin.store.column_types import new_id
 from admin.store.database import CONNECTIONS, Database
 from admin.store.schema import audit_log, calls, idempotency_keys, personas, phone_numbers
+from relay import CallStarted
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
 from tests.admin.api.telephone import FakeTwilio, sid_of
 from tests.admin.conftest import PUBLIC_URL, MakeClient
@@ -390,6 +395,23 @@ async def test_an_answered_call_is_connected_to_the_stream_with_its_facts(
     assert 'url="wss://relay.example.com/media-stream">' in twiml
     assert '<Parameter name="var_name" value="Mia"' in twiml
     assert f'<Parameter name="called" value="{TO}"' in twiml
+
+
+async def test_an_answered_call_is_shown_live_to_whom_it_belongs(
+    make_client: MakeClient, make_caller: MakeCaller, database: Database, wall: WallClock, twilio: FakeTwilio
+) -> None:
+    number_owner, owner = make_caller(), make_caller()
+    persona_id = add_persona(database, owner, wall, is_active=True, version=3)
+    await owner.post(INITIATE, json={"to": TO})
+    live = Live(wall)
+    reception = Reception(find=lambda _: Route(account_id=number_owner.account_id), book=live.rung, now=wall)
+    api = open_api(database, wall, telephone=Telephone(rest=twilio, public_url=PUBLIC_URL, rules=RULES), live=live)
+    await webhook(make_client(api=api, signature=None, reception=reception), rows(database)[0]["id"])
+    live.offer(sid_of(1), CallStarted(stream_sid="MZ1"))
+    [call] = live.calls(Viewer(account_id=owner.account_id))
+    assert (call.direction, call.caller, call.called) == ("outbound", FROM, TO)
+    assert call.persona_id == persona_id
+    assert live.calls(Viewer(account_id=number_owner.account_id)) == []
 
 
 async def test_the_streams_token_names_the_pinned_version(
