@@ -22,6 +22,7 @@ PROCESS_DIED: Final = "process_died"  # a call's end_reason, when nobody is left
 
 Row = Mapping[str, Any]
 
+_LONGEST_MS: Final = 2**31 - 1  # that its column holds, 24 days: only a clock that was wrong makes a call longer
 _STANDING = ("status", "sequence_number", "answered_at", "ended_at", "duration_ms")
 _REVIVED: Final[Row] = {"status": "in_progress", "ended_at": None, "duration_ms": None, "end_reason": ""}
 
@@ -108,4 +109,4 @@ def _standing(call: Row, report: StatusReport) -> dict[str, Any]:
 
 
 def _elapsed_ms(since: datetime | None, until: datetime) -> int | None:
-    return None if since is None else max(0, round((until - since).total_seconds() * 1000))
+    return None if since is None else min(max(0, round((until - since).total_seconds() * 1000)), _LONGEST_MS)

@@ -106,6 +106,12 @@ def test_a_call_that_has_another_stream_was_not_over_with_its_first() -> None:
     assert told(made.records(made.STARTED, began_s=100), OURS, told_by_twilio)["status"] == "completed"
 
 
+def test_a_call_that_was_answered_by_a_wrong_clock_can_be_closed_all_the_same() -> None:
+    carried = told(made.records(made.RUNG, made.STARTED))
+    long_ago = {**carried, "answered_at": made.after(-300 * 86_400)}
+    assert aborted(long_ago, made.after(2))["duration_ms"] == 2**31 - 1
+
+
 def test_a_stream_tells_what_no_webhook_has() -> None:
     started = msgspec.structs.replace(made.STARTED, direction="outbound", caller="+15551230003", called="+15551230004")
     call = told(made.records(started))
