@@ -154,6 +154,6 @@ def blueprints(api: Api) -> list[Blueprint]:
         numbers_blueprint(api.access, api.numbers),
         outbound_blueprint(api.access, api.outbound, api.live_calls),
         calls_blueprint(api.access, api.call_history),
-        live_blueprint(api.access, api.call_history, api.live),
+        live_blueprint(api.access, api.live),
         flags_blueprint(api.access, api.flags),
     ]

@@ -9,7 +9,7 @@ from quart_schema import validate_response
 
 from admin.manners.described import answers
 from admin.routes.access import Access
-from admin.services.call_history import CallHistory
+from admin.services.call_history import viewer_of
 from admin.services.live import Live
 from admin.services.live_events import LiveCall
 from admin.store.call_search import Viewer
@@ -26,7 +26,7 @@ class LiveCalls(msgspec.Struct, frozen=True, kw_only=True):
     items: list[LiveCall]
 
 
-def live_blueprint(access: Access, history: CallHistory, live: Live) -> Blueprint:
+def live_blueprint(access: Access, live: Live) -> Blueprint:
     """Everything under /api/live."""
     blueprint = Blueprint("live", __name__)
 
@@ -34,8 +34,8 @@ def live_blueprint(access: Access, history: CallHistory, live: Live) -> Blueprin
     @validate_response(LiveCalls)
     async def get_live() -> LiveCalls:
         """List the calls in progress."""
-        viewer = await history.viewer(await access.require("calls:read"))
-        return LiveCalls(items=live.calls(viewer))
+        principal = await access.require("calls:read")
+        return LiveCalls(items=live.calls(viewer_of(principal)))
 
     @blueprint.get("/api/live/events")
     @answers(200, "What happens, as it happens.", "text/event-stream")
@@ -48,9 +48,8 @@ def live_blueprint(access: Access, history: CallHistory, live: Live) -> Blueprin
         too_many_watchers, 503 draining.
         """
         principal = await access.require("calls:read")
-        viewer = await history.viewer(principal)
         live.require_room(principal.user_id)  # while the answer can still become an error
-        pieces = _pieces(live, principal.user_id, viewer, request.headers.get("Last-Event-ID"))
+        pieces = _pieces(live, principal.user_id, viewer_of(principal), request.headers.get("Last-Event-ID"))
         response = Response(b"" if request.method == "HEAD" else pieces, content_type="text/event-stream")
         response.headers.update(STREAM_HEADERS)
         response.timeout = None

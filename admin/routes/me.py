@@ -11,10 +11,14 @@ from admin.services.principal import Role, Scope, Via
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. via: how they were recognised; scopes: what they may do."""
+    """Who asks.
+
+    is_house: whether theirs is the server's first account; via: how they were recognised; scopes: what they may do.
+    """
 
     user_id: UUID
     account_id: UUID
+    is_house: bool
     role: Role
     via: Via
     scopes: list[Scope]
@@ -32,6 +36,7 @@ def me_blueprint(access: Access) -> Blueprint:
         return Me(
             user_id=principal.user_id,
             account_id=principal.account_id,
+            is_house=principal.is_house,
             role=principal.role,
             via=principal.via,
             scopes=sorted(principal.scopes),

@@ -17,7 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidInputError, NotAllowedError, NotFoundError
 from admin.services.principal import SCOPES, Principal, Role, Scope
-from admin.store import api_keys, audit
+from admin.store import api_keys, audit, users
 from admin.store.database import Database
 from admin.store.paging import cursor_of
 
@@ -95,6 +95,7 @@ class ApiKeys:
             role=row["role"],
             scopes=allowed(row["role"], row["scopes"]),
             via="api_key",
+            is_house=users.is_house(row),
             key_id=row["id"],
         )
 

@@ -79,16 +79,12 @@ class CallHistory:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now
 
-    async def viewer(self, asking: Principal) -> Viewer:
-        """Whose calls they may see."""
-        return await self._database.read(lambda connection: _viewer(connection, asking))
-
     async def page(self, asking: Principal, wanted: CallFilter, cursor: str | None, limit: int) -> CallPage:
         """Calls, newest first. Raises: InvalidCursorError, InvalidInputError."""
         wanted = _checked(wanted)
 
         def find(connection: Connection) -> CallPage:
-            found = call_search.page(connection, _viewer(connection, asking), wanted, cursor, limit)
+            found = call_search.page(connection, viewer_of(asking), wanted, cursor, limit)
             return CallPage(items=[call_view.item_of(row) for row in found.rows], next_cursor=found.next_cursor)
 
         return await self._database.read(find)
@@ -149,22 +145,21 @@ class CallHistory:
         days = _days(begin, before)
 
         def find(connection: Connection) -> list[DaySums]:
-            return call_search.sums_by_day(connection, _viewer(connection, asking), begin, before)
+            return call_search.sums_by_day(connection, viewer_of(asking), begin, before)
 
         found = {each.day: each for each in await self._database.read(find)}
         listed = [_day(day, [found[day]] if day in found else []) for day in days]
         return Summary(days=listed, total=_day("", list(found.values())))
 
 
-def _viewer(connection: Connection, asking: Principal) -> Viewer:
-    return call_search.viewer_of(connection, asking.account_id, is_owner=asking.role == "owner")
+def viewer_of(asking: Principal) -> Viewer:
+    """Whose calls they may see: the first account's owners see nobody's calls, too."""
+    return Viewer(account_id=asking.account_id, sees_unowned=asking.is_house and asking.role == "owner")
 
 
 def _require(connection: Connection, asking: Principal, sid: str) -> RowMapping:
     # What names no call of anybody's must not come to the database: it may hold what a database cannot.
-    row = (
-        call_search.find(connection, _viewer(connection, asking), sid) if sid.isascii() and sid.isprintable() else None
-    )
+    row = call_search.find(connection, viewer_of(asking), sid) if sid.isascii() and sid.isprintable() else None
     if row is None:
         raise NotFoundError("call")
     return row

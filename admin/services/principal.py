@@ -26,7 +26,11 @@ SCOPES: Final[dict[Role, frozenset[Scope]]] = {
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. account_id: whose things they may see; key_id, session_id: of what they came with, if it is one."""
+    """Who asks. account_id: whose things they may see; key_id, session_id: of what they came with, if it is one.
+
+    is_house: whether theirs is the first account, which belongs to whoever runs the server. What is the whole server's
+    is its people's alone.
+    """
 
     user_id: UUID
     account_id: UUID
@@ -34,6 +38,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[Scope]
     via: Via
     key_id: UUID | None = None
+    is_house: bool = False
     session_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:

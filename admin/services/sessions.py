@@ -76,7 +76,7 @@ class Sessions:
             raise NotAllowedError("the CSRF token is missing, or not this session's", code="csrf_token_invalid")
         if row["seen_at"] < now - sessions.SEEN_NOTED_EVERY:
             await self._database.write(partial(sessions.note_seen, session_id=row["id"], at=now))
-        return _principal(row["user_id"], row["account_id"], row["role"], row["id"])
+        return _principal(row["user_id"], row["account_id"], row["role"], row["id"], is_house=users.is_house(row))
 
     async def signed_in(self, principal: Principal) -> SignedIn:
         """What a console wants to know first. Raises: NotFoundError for who came without a session."""
@@ -125,18 +125,20 @@ class Sessions:
             address=address,
             user_agent=user_agent[:MAX_AGENT_CHARACTERS],
         )
-        principal = _principal(user["id"], user["account_id"], user["role"], session_id)
+        is_house = users.first_account(connection) == user["account_id"]
+        principal = _principal(user["id"], user["account_id"], user["role"], session_id, is_house=is_house)
         audit.record(connection, principal, "session.started", subject=session_id, at=now, address=address)
         return OpenedSession(token=token, lasts=rules.lifetime, principal=principal)
 
 
-def _principal(user_id: UUID, account_id: UUID, role: Role, session_id: UUID) -> Principal:
+def _principal(user_id: UUID, account_id: UUID, role: Role, session_id: UUID, *, is_house: bool) -> Principal:
     return Principal(
         user_id=user_id,
         account_id=account_id,
         role=role,
         scopes=SCOPES[role],
         via="session",
+        is_house=is_house,
         session_id=session_id,
     )
 

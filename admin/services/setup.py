@@ -1,4 +1,5 @@
-"""The first owner. Who starts a server that knows nobody is handed a token, once, and makes themselves its owner.
+"""The first owner, of the first account, the house. Who starts a server that knows nobody is handed a token, once, and
+makes themselves its owner.
 
 The token proves that somebody reads the server's terminal. It is burnt as it is used, and a later start that still
 finds nobody hands out another one.
@@ -35,7 +36,7 @@ class Setup:
         token, now = secrets.token_urlsafe(TOKEN_BYTES), self._now()
 
         def offer(connection: Connection) -> str | None:
-            if users.is_anybody_there(connection):
+            if users.first_account(connection) is not None:
                 return None
             setup.put(connection, hash_of(token), at=now, expires_at=now + OFFERED_FOR)
             return token
@@ -54,7 +55,7 @@ class Setup:
 
         def make(connection: Connection) -> Person:
             self._require(connection, given, now)
-            if not setup.burn(connection) or users.is_anybody_there(connection):
+            if not setup.burn(connection) or users.first_account(connection) is not None:
                 raise _refused()
             user_id = users.add(
                 connection,

@@ -49,6 +49,7 @@ class SupabasePeople:
             role=user["role"],
             scopes=SCOPES[user["role"]],
             via="supabase",
+            is_house=users.is_house(user),
         )
 
     async def _add(self, identity: Identity) -> RowMapping:
@@ -66,7 +67,7 @@ class SupabasePeople:
             audit.record(
                 connection, None, "person.appeared", subject=user_id, at=now, account_id=user_id, via="supabase"
             )
-            return users.by_id(connection, user_id)
+            return users.by_supabase_id(connection, identity.supabase_id)
 
         for _ in range(TRIES):
             try:

@@ -11,6 +11,7 @@ from admin.services.principal import Scope
 from admin.store.column_types import new_id
 from admin.store.paging import after
 from admin.store.schema import api_keys, users
+from admin.store.users import HOUSE_ID
 
 USE_NOTED_EVERY = timedelta(minutes=1)  # or each request would write
 
@@ -46,10 +47,12 @@ def add(
 
 
 def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMapping | None:
-    """The key with this secret and its user's role: neither revoked nor expired, its user not disabled."""
+    """The key with this secret, its user's role and HOUSE_ID: neither revoked nor expired, its user not disabled."""
     shown = api_keys.c
     found = (
-        select(shown.id, shown.account_id, shown.user_id, shown.scopes, shown.last_used_at, users.c.role)
+        select(
+            *(shown.id, shown.account_id, shown.user_id, shown.scopes, shown.last_used_at), users.c.role, HOUSE_ID
+        )
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
             api_keys.c.secret_hash == secret_hash,

@@ -23,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import RowMapping
 
-from admin.store import users
 from admin.store.paging import after, cursor_of
 from admin.store.schema import call_events, calls, transcript_turns
 from admin.store.text_match import contains
@@ -72,12 +71,6 @@ class DaySums(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int
     cost_usd_millionths: int
     uncosted: int
-
-
-def viewer_of(connection: Connection, account_id: UUID, *, is_owner: bool) -> Viewer:
-    """What these people may see: an owner of the first account sees nobody's calls, too."""
-    sees_unowned = is_owner and users.first_account(connection) == account_id
-    return Viewer(account_id=account_id, sees_unowned=sees_unowned)
 
 
 def page(connection: Connection, viewer: Viewer, wanted: CallFilter, cursor: str | None, limit: int) -> Page:

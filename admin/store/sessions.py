@@ -8,6 +8,7 @@ from sqlalchemy.engine import RowMapping
 
 from admin.store.column_types import new_id
 from admin.store.schema import sessions, users
+from admin.store.users import HOUSE_ID
 
 SEEN_NOTED_EVERY = timedelta(minutes=1)  # or each request would write
 
@@ -42,9 +43,9 @@ def add(
 
 
 def usable(connection: Connection, token_hash: bytes, *, at: datetime, idle: timedelta) -> RowMapping | None:
-    """The session with this token and its user: not expired, not left alone for longer than `idle`, not disabled."""
+    """The session with this token, its user and HOUSE_ID: not expired, left alone for `idle` at most, not disabled."""
     found = (
-        select(sessions, users.c.account_id, users.c.role)
+        select(sessions, users.c.account_id, users.c.role, HOUSE_ID)
         .join(users, users.c.id == sessions.c.user_id)
         .where(
             sessions.c.token_hash == token_hash,

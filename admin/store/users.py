@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
@@ -10,8 +10,17 @@ from sqlalchemy.engine import RowMapping
 
 from admin.services.principal import Role
 from admin.store.column_types import new_id
+from admin.store.inserting import insert_new
 from admin.store.paging import after
-from admin.store.schema import users
+from admin.store.schema import settings, users
+
+# The first account, the house, is written down as it begins. Made out by its age it would change hands when whoever
+# began it is deleted, or a clock was wrong.
+_HOUSE: Final = "house"
+_house_id = select(settings.c.value).where(settings.c.name == _HOUSE)
+
+# A column for whoever looks for somebody in any case: then `is_house` can be asked of the row.
+HOUSE_ID: Final = _house_id.scalar_subquery().label("house_id")
 
 
 def add(
@@ -25,8 +34,13 @@ def add(
     password_hash: str | None = None,
     supabase_id: str | None = None,
 ) -> UUID:
-    """A new user, in an account of their own if none is named. Raises: sqlalchemy's IntegrityError if they exist."""
+    """A new user, in an account of their own if none is named; the first account that begins is the house.
+
+    Raises: sqlalchemy's IntegrityError if they exist.
+    """
     user_id = new_id()
+    if account_id is None:
+        insert_new(connection, settings, [{"name": _HOUSE, "value": str(user_id), "updated_at": at}])
     connection.execute(
         insert(users).values(
             id=user_id,
@@ -55,8 +69,9 @@ def by_email(connection: Connection, email: str, *, locks: bool = False) -> RowM
 
 
 def by_supabase_id(connection: Connection, supabase_id: str) -> RowMapping | None:
-    """The user whom Supabase knows by this id."""
-    return connection.execute(select(users).where(users.c.supabase_id == supabase_id)).mappings().one_or_none()
+    """The user whom Supabase knows by this id, and HOUSE_ID."""
+    found = select(users, HOUSE_ID).where(users.c.supabase_id == supabase_id)
+    return connection.execute(found).mappings().one_or_none()
 
 
 def page(connection: Connection, account_id: UUID, *, cursor: str | None, limit: int) -> Sequence[RowMapping]:
@@ -71,9 +86,9 @@ def all_of_them(connection: Connection) -> Sequence[RowMapping]:
     return connection.execute(select(users).order_by(users.c.account_id, users.c.created_at)).mappings().all()
 
 
-def is_anybody_there(connection: Connection) -> bool:
-    """Whether there is a user at all."""
-    return connection.execute(select(exists().select_from(users))).scalar_one()
+def is_account(connection: Connection, account_id: UUID) -> bool:
+    """Whether there is such an account."""
+    return connection.execute(select(exists().where(users.c.account_id == account_id))).scalar_one()
 
 
 def enabled_owners(connection: Connection, account_id: UUID) -> set[UUID]:
@@ -113,8 +128,15 @@ def remove(connection: Connection, user_id: UUID) -> None:
 
 
 def first_account(connection: Connection) -> UUID | None:
-    """The account that owns what nobody else does, such as a call to a number that is in no account."""
-    return connection.execute(select(users.c.account_id).order_by(users.c.created_at, users.c.id).limit(1)).scalar()
+    """The house: the account of whoever runs the server, and of what is nobody else's. None while nobody is there."""
+    house_id = connection.execute(_house_id).scalar_one_or_none()
+    return None if house_id is None else UUID(house_id)
+
+
+def is_house(row: RowMapping) -> bool:
+    """Whether the row's account is the house. The row has an account_id, and HOUSE_ID."""
+    found: bool = row["house_id"] == str(row["account_id"])
+    return found
 
 
 def normal_email(email: str) -> str:

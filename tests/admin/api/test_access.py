@@ -19,10 +19,19 @@ async def test_a_key_says_who_comes_with_it_and_what_they_may_do(make_caller: Ma
     assert await response.get_json() == {
         "user_id": str(viewer.user_id),
         "account_id": str(viewer.account_id),
+        "is_house": True,
         "role": "viewer",
         "via": "api_key",
         "scopes": ["calls:read", "numbers:read", "personas:read"],
     }
+
+
+async def test_everybody_of_the_first_account_is_of_the_house_and_nobody_else(
+    owner: Caller, stranger: Caller, make_caller: MakeCaller
+) -> None:
+    manager, employee = (make_caller("manager", account_id=each.account_id) for each in (owner, stranger))
+    told = [(await (await each.get("/api/me")).get_json())["is_house"] for each in (owner, manager, stranger, employee)]
+    assert told == [True, True, False, False]
 
 
 async def test_a_key_may_never_do_more_than_its_user(make_caller: MakeCaller) -> None:

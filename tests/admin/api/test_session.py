@@ -63,6 +63,17 @@ async def test_who_signs_in_is_known_by_the_cookie(client: Client, luna: UUID) -
     assert await (await client.get("/api/session")).get_json() == body
 
 
+async def test_a_session_knows_the_people_of_the_first_account(
+    client: Client, luna: UUID, database: Database, wall: WallClock
+) -> None:
+    await add_user(database, wall, email="mare@trattoria.example")
+    told = []
+    for email in (EMAIL, "mare@trattoria.example"):
+        await sign_in(client, email=email)
+        told.append((await (await client.get("/api/me")).get_json())["is_house"])
+    assert told == [True, False]
+
+
 async def test_the_cookie_is_kept_from_scripts_and_other_sites(client: Client, luna: UUID) -> None:
     cookie = (await sign_in(client)).headers["Set-Cookie"]
     assert cookie.startswith(f"{SESSION_COOKIE}=")

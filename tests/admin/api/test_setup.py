@@ -80,6 +80,14 @@ async def test_nothing_is_offered_where_somebody_is(
     assert await refusal(await set_up(client, token)) == (403, "setup_token_invalid")
 
 
+async def test_who_comes_with_the_token_begins_the_first_account(
+    client: Client, database: Database, wall: WallClock
+) -> None:
+    await set_up(client, await offered(database, wall))
+    await client.post("/api/session", json={"email": LUNA["email"], "password": LUNA["password"]})
+    assert (await (await client.get("/api/me")).get_json())["is_house"]
+
+
 async def test_the_database_does_not_hold_the_token(database: Database, wall: WallClock) -> None:
     token = await offered(database, wall)
     row = await database.read(lambda connection: connection.execute(select(settings)).mappings().one())
