@@ -7,6 +7,7 @@ AdminError
 │   └── InvalidCursorError         a page is asked for that no list has
 ├── NotAuthenticatedError     401  nobody is known to ask: no credentials, or none that are good
 ├── NotAllowedError           403  whoever asks may not do that
+│   └── HouseOnlyError             it is the whole server's, and theirs is not the first account
 ├── NotFoundError             404  there is no such thing, or it is somebody else's
 ├── ConflictError             409  what is asked for does not go with what is there
 ├── ChangedMeanwhileError     412  somebody else has changed it since it was read
@@ -90,6 +91,15 @@ class NotAllowedError(AdminError):
 
     status = 403
     code = "not_allowed"
+
+
+class HouseOnlyError(NotAllowedError):
+    """It is the whole server's, so only the people of its first account may. what: begins the sentence that says so."""
+
+    code = "house_only"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is for the people of this server's first account only")
 
 
 class NotFoundError(AdminError):

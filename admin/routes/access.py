@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from quart import g, request
 
-from admin.errors import AuthNotConfiguredError, NotAllowedError, NotAuthenticatedError
+from admin.errors import AuthNotConfiguredError, HouseOnlyError, NotAllowedError, NotAuthenticatedError
 from admin.routes.rates import Rates
 from admin.services.api_keys import PREFIX
 from admin.services.principal import Principal, Scope
@@ -50,6 +50,16 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         principal = await self.signed_in()
         if not principal.may(scope):
             raise NotAllowedError(f"that needs the scope {scope}")
+        return principal
+
+    async def require_house(self, scope: Scope) -> Principal:
+        """The same for what is the whole server's: who asks, if they may and theirs is the first account.
+
+        Raises: as `require`, and HouseOnlyError.
+        """
+        principal = await self.require(scope)
+        if not principal.is_house:
+            raise HouseOnlyError("that")
         return principal
 
     async def signed_in(self) -> Principal:

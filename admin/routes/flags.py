@@ -1,4 +1,7 @@
-"""/api/flags: what is switched on for whom, and for whoever asks."""
+"""/api/flags: what is switched on for whom, and for whoever asks.
+
+A flag is the whole server's, so only owners of the first account see and set them all.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -56,8 +59,8 @@ def flags_blueprint(access: Access, flags: Flags) -> Blueprint:
     @blueprint.get("/api/flags")
     @validate_response(FlagList)
     async def list_flags() -> FlagList:
-        """List all flags."""
-        await access.require("settings:read")
+        """List all flags. 403 house_only."""
+        await access.require_house("settings:read")
         return FlagList(items=await flags.all())
 
     @blueprint.get("/api/flags/evaluate")
@@ -72,16 +75,16 @@ def flags_blueprint(access: Access, flags: Flags) -> Blueprint:
     @validate_response(Flag, 200)
     @validate_response(Flag, 201)
     async def put_flag(name: str, data: FlagInput) -> tuple[Flag, int]:
-        """Set a flag, or make it. 409 too_many_flags."""
-        principal = await access.require("settings:write")
+        """Set a flag, or make it. 403 house_only, 409 too_many_flags."""
+        principal = await access.require_house("settings:write")
         flag, is_new = await flags.put(principal, name, FlagChange(**msgspec.structs.asdict(data)))
         return flag, 201 if is_new else 200
 
     @blueprint.delete("/api/flags/<flag_name:name>")
     @answers(204, "It is gone.")
     async def delete_flag(name: str) -> tuple[str, int]:
-        """Forget a flag; it is off then. 404 flag_not_found."""
-        principal = await access.require("settings:write")
+        """Forget a flag; it is off then. 403 house_only, 404 flag_not_found."""
+        principal = await access.require_house("settings:write")
         await flags.remove(principal, name)
         return "", 204
 

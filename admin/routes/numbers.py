@@ -8,7 +8,7 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 from admin.routes import versions
 from admin.routes.access import Access
 from admin.routes.inputs import PageQuery
-from admin.services.phone_numbers import NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
+from admin.services.phone_numbers import NewNumber, NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
 
 Versioned = tuple[PhoneNumber, int, dict[str, str]]
 
@@ -30,10 +30,13 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
         return await numbers.page(principal, query_args.cursor, query_args.limit)
 
     @blueprint.post("/api/numbers")
-    @validate_request(NumberInput)
+    @validate_request(NewNumber)
     @validate_response(PhoneNumber, 201)
-    async def post_number(data: NumberInput) -> Versioned:
-        """Add a number. 409 number_taken, 404 persona_not_found."""
+    async def post_number(data: NewNumber) -> Versioned:
+        """Add a number, to one's own account or to another, whose it is then.
+
+        403 house_only, 404 account_not_found, persona_not_found, 409 number_taken.
+        """
         principal = await access.require("numbers:write")
         number = await numbers.add(principal, data)
         return number, 201, {**_etag(number), "Location": f"/api/numbers/{number.id}"}
@@ -50,7 +53,10 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @validate_request(NumberInput)
     @validate_response(PhoneNumber)
     async def put_number(number_id: UUID, data: NumberInput) -> Versioned:
-        """Replace all that is set up for a number. 409 number_taken, 412 changed_meanwhile."""
+        """Replace all that is set up for a number.
+
+        403 house_only for another number in its place, 409 number_taken, 412 changed_meanwhile.
+        """
         principal = await access.require("numbers:write")
         return _versioned(await numbers.change(principal, number_id, data, versions.require_match))
 
@@ -58,7 +64,10 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @validate_request(NumberChange)
     @validate_response(PhoneNumber)
     async def patch_number(number_id: UUID, data: NumberChange) -> Versioned:
-        """Change some of what is set up for a number. 409 number_taken, 412 changed_meanwhile."""
+        """Change some of what is set up for a number.
+
+        403 house_only for another number in its place, 409 number_taken, 412 changed_meanwhile.
+        """
         principal = await access.require("numbers:write")
         return _versioned(await numbers.change(principal, number_id, data, versions.require_match))
 

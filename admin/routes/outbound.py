@@ -47,9 +47,10 @@ def outbound_blueprint(access: Access, outbound: Outbound, live_calls: LiveCalls
         """Place a call. An Idempotency-Key makes it safe to send this again: the call is placed once.
 
         400 number_invalid, no_caller_number, caller_number_unknown. 403 outbound_disabled, destination_not_allowed,
-        quiet_hours. 404 persona_not_found. 409 in_progress. 422 idempotency_key_reused. 429 too_many_calls_at_once,
-        daily_calls_reached, user_daily_calls_reached. 502 twilio_refused. 503 twilio_not_configured,
-        twilio_unreachable: no call was placed. 504 twilio_answer_lost: a call may have been placed.
+        quiet_hours, house_only (the server's own number). 404 persona_not_found. 409 in_progress.
+        422 idempotency_key_reused. 429 too_many_calls_at_once, daily_calls_reached, user_daily_calls_reached.
+        502 twilio_refused. 503 twilio_not_configured, twilio_unreachable: no call was placed. 504 twilio_answer_lost: a
+        call may have been placed.
         """
         principal = await access.require("outbound:write")
         placement = await outbound.place(principal, data, _idempotency_key())

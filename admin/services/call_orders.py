@@ -20,7 +20,8 @@ VariableValue = Annotated[str, msgspec.Meta(max_length=400, pattern=KEEPABLE)]
 class CallOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A call to be placed.
 
-    from: one of the account's numbers, by default the one it has had for the longest time; persona_id: by default the
+    from: one of the account's numbers, by default the one it has had for the longest time, and for the server's first
+    account, while it has none, TWILIO_NUMBER; persona_id: by default the
     active one; variables: facts for the persona's instructions; amd: `enable` hangs up on machines,
     `detect_message_end` lets the persona speak after the beep.
     """

@@ -17,7 +17,14 @@ import trio
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from admin.errors import InvalidInputError, NotAllowedError, NotFoundError, StoreUnavailableError, TooManyRequestsError
+from admin.errors import (
+    HouseOnlyError,
+    InvalidInputError,
+    NotAllowedError,
+    NotFoundError,
+    StoreUnavailableError,
+    TooManyRequestsError,
+)
 from admin.services import idempotency
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import Answered
@@ -97,7 +104,7 @@ class Outbound:
         """Place a call. key: the client's, under which a repeated request gets the first one's answer.
 
         Raises: NotAllowedError, TooManyRequestsError and InvalidInputError with the code of what stands against it;
-        NotFoundError (persona); ConflictError (in_progress); KeyReusedError; TwilioError.
+        HouseOnlyError; NotFoundError (persona); ConflictError (in_progress); KeyReusedError; TwilioError.
         """
         rest, public_url = require_twilio(self._rest, self._public_url)
         now, call_id = self._now(), new_id()
@@ -155,7 +162,7 @@ class Outbound:
             before = idempotency.claim(connection, account_id, key, idempotency.fingerprint(order), now)
             if before is not None:
                 return before
-        caller = self._caller(connection, account_id, order.from_)
+        caller = self._caller(connection, principal, order.from_)
         refusal = refuse_call(self._rules, order.to, caller, store.usage(connection, principal.user_id, now), now)
         if refusal is not None:
             if key is not None:
@@ -188,13 +195,18 @@ class Outbound:
         audit.record(connection, principal, store.ORDERED, subject=call_id, facts=facts, at=now)
         return reserved
 
-    def _caller(self, connection: Connection, account_id: UUID, wanted: str | None) -> str:
-        """The number to call from. Raises: InvalidInputError."""
-        number = wanted or store.first_number(connection, account_id) or self._rules.caller_number
+    def _caller(self, connection: Connection, principal: Principal, wanted: str | None) -> str:
+        """The number to call from. Raises: InvalidInputError, HouseOnlyError."""
+        servers = self._rules.caller_number
+        number = wanted or store.first_number(connection, principal.account_id)
+        if number is None and principal.is_house:
+            number = servers
         if number is None:
             raise InvalidInputError("this account has no telephone number to call from", code="no_caller_number")
         owner = store.number_owner(connection, number)
-        if owner == account_id or (owner is None and number == self._rules.caller_number):
+        if owner is None and number == servers and not principal.is_house:
+            raise HouseOnlyError("calling from TWILIO_NUMBER")
+        if owner == principal.account_id or (owner is None and number == servers):
             return number
         raise InvalidInputError("that is not one of this account's numbers", code="caller_number_unknown")
 

@@ -55,8 +55,8 @@ class OutboundRules(msgspec.Struct, frozen=True, kw_only=True):
     """What may be called, how often, and when.
 
     countries: regions (DE) or calling codes (+49), none switches outbound calls off; quiet_hours: None for never;
-    time_zone: of the quiet hours, None for the destination's own; caller_number: that calls are placed from when the
-    account has no number of its own.
+    time_zone: of the quiet hours, None for the destination's own; caller_number: that the first account's calls are
+    placed from while it has no number of its own.
     """
 
     countries: frozenset[str] = frozenset()

@@ -1,4 +1,8 @@
-"""Phone numbers: whose they are, who answers them, when, and what callers meet else."""
+"""Phone numbers: whose they are, who answers them, when, and what callers meet else.
+
+A number that nobody has added is the house's, so only the house adds numbers: for itself, or for another account, which
+manages it from then on.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +16,11 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from admin.errors import ConflictError, InvalidInputError, NotFoundError
+from admin.errors import ConflictError, HouseOnlyError, InvalidInputError, NotFoundError
 from admin.services.fallbacks import CLOSED, Fallback, Label, NumberText, checked, to_e164
 from admin.services.opening_hours import OpeningHours, Timetable, UnusableHoursError
 from admin.services.principal import Principal
-from admin.store import audit, directory, paging, phone_numbers
+from admin.store import audit, directory, paging, phone_numbers, users
 from admin.store.database import Database
 
 
@@ -30,6 +34,12 @@ class NumberInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fallback: Fallback = CLOSED
 
 
+class NewNumber(NumberInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number to be added. account_id: whose it is to be, null for one's own; persona_id is one of that account's."""
+
+    account_id: UUID | None = None
+
+
 class NumberChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be different. What is left out stays."""
 
@@ -41,9 +51,10 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PhoneNumber(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of an account's. Fields as in NumberInput; number: E.164."""
+    """A number of an account's. Fields as in NewNumber; number: E.164."""
 
     id: UUID
+    account_id: UUID
     number: str
     label: str
     persona_id: UUID | None
@@ -84,14 +95,19 @@ class PhoneNumbers:
             _found(await self._database.read(lambda c: phone_numbers.by_id(c, principal.account_id, number_id)))
         )
 
-    async def add(self, principal: Principal, wanted: NumberInput) -> PhoneNumber:
-        """A new number. Raises: InvalidInputError, NotFoundError for the persona, ConflictError."""
+    async def add(self, principal: Principal, wanted: NewNumber) -> PhoneNumber:
+        """A new number. Raises: HouseOnlyError, InvalidInputError, NotFoundError (account, persona), ConflictError."""
+        if not principal.is_house:
+            raise HouseOnlyError("adding a telephone number")
         values = _columns(wanted)
+        account_id = values.pop("account_id") or principal.account_id
 
         def write(connection: Connection) -> RowMapping:
-            _require_persona(connection, principal.account_id, values)
+            if not users.is_account(connection, account_id):
+                raise NotFoundError("account")
+            _require_persona(connection, account_id, values)
             with _clashes_told():
-                row = phone_numbers.add(connection, account_id=principal.account_id, at=self._now(), **values)
+                row = phone_numbers.add(connection, account_id=account_id, at=self._now(), **values)
             self._kept(connection, principal, "number.added", row)
             return row
 
@@ -107,13 +123,15 @@ class PhoneNumbers:
         """The number as it is from now on.
 
         Args: require_match, given the present version, raises unless that is the one to be changed.
-        Raises: as `add`, and NotFoundError, and what require_match raises.
+        Raises: as `add`, HouseOnlyError when it is to become another number; NotFoundError; what require_match raises.
         """
         values = _columns(wanted)
 
         def write(connection: Connection) -> RowMapping:
             row = _found(phone_numbers.by_id(connection, principal.account_id, number_id, locked=True))
             require_match(row["version"])
+            if values.get("number", row["number"]) != row["number"] and not principal.is_house:
+                raise HouseOnlyError("adding a telephone number, in another's place too,")
             _require_persona(connection, principal.account_id, values)
             with _clashes_told():
                 row = phone_numbers.change(connection, number_id, at=self._now(), **values)
@@ -137,6 +155,8 @@ class PhoneNumbers:
     def _kept(self, connection: Connection, principal: Principal, action: str, row: RowMapping) -> None:
         """In the transaction that changes a number: note who did it, and have all processes read it."""
         facts = {"number": row["number"], "version": row["version"]}
+        if row["account_id"] != principal.account_id:
+            facts["account_id"] = row["account_id"]
         audit.record(connection, principal, action, subject=row["id"], facts=facts, at=self._now())
         directory.bump(connection)
 

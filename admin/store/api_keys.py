@@ -50,9 +50,7 @@ def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMappi
     """The key with this secret, its user's role and HOUSE_ID: neither revoked nor expired, its user not disabled."""
     shown = api_keys.c
     found = (
-        select(
-            *(shown.id, shown.account_id, shown.user_id, shown.scopes, shown.last_used_at), users.c.role, HOUSE_ID
-        )
+        select(*(shown.id, shown.account_id, shown.user_id, shown.scopes, shown.last_used_at), users.c.role, HOUSE_ID)
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
             api_keys.c.secret_hash == secret_hash,

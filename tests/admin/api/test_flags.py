@@ -57,6 +57,20 @@ async def test_only_who_may_change_settings_sees_or_sets_flags(make_caller: Make
         assert response.status_code == 403
 
 
+async def test_flags_are_the_whole_server_s_so_another_account_s_owner_may_only_ask_for_their_own(
+    owner: Caller, stranger: Caller
+) -> None:
+    await owner.put("/api/flags/a_flag", json={"is_enabled": True})
+    for response in (
+        await stranger.get("/api/flags"),
+        await stranger.put("/api/flags/a_flag", json={}),
+        await stranger.put("/api/flags/another", json={}),
+        await stranger.delete("/api/flags/a_flag"),
+    ):
+        assert (response.status_code, (await response.get_json())["error"]["code"]) == (403, "house_only")
+    assert await evaluated(stranger) == {"a_flag": True}
+
+
 @pytest.mark.parametrize(
     "body",
     [

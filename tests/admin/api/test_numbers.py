@@ -71,13 +71,74 @@ async def test_a_number_alone_is_always_open_and_has_something_to_say_when_it_is
 
 
 async def test_a_number_can_be_in_one_account_only(owner: Caller, stranger: Caller) -> None:
-    await add(owner)
-    for caller in (owner, stranger):
-        response = await caller.post("/api/numbers", json={"number": "+49 30 901820"})
-        assert await code(response) == (409, "number_taken")
-    other = await add(stranger, "+4930901821")
-    taking = await stranger.patch(f"/api/numbers/{other['id']}", json={"number": NUMBER})
+    await add(owner, account_id=str(stranger.account_id))
+    response = await owner.post("/api/numbers", json={"number": "+49 30 901820"})
+    assert await code(response) == (409, "number_taken")
+    other = await add(owner, "+4930901821")
+    taking = await owner.patch(f"/api/numbers/{other['id']}", json={"number": NUMBER})
     assert await code(taking) == (409, "number_taken")
+
+
+async def test_a_number_is_added_by_the_first_account_only(owner: Caller, stranger: Caller) -> None:
+    for more in ({}, {"account_id": None}, {"account_id": str(stranger.account_id)}):
+        response = await stranger.post("/api/numbers", json={"number": NUMBER, **more})
+        assert await code(response) == (403, "house_only")
+    assert (await (await stranger.get("/api/numbers")).get_json())["items"] == []
+
+
+async def test_a_manager_of_the_first_account_adds_numbers_too(owner: Caller, make_caller: MakeCaller) -> None:
+    added = await add(make_caller("manager", account_id=owner.account_id))
+    assert added["account_id"] == str(owner.account_id)
+
+
+async def test_who_is_given_a_number_manages_all_of_it_but_which_one_it_is(
+    owner: Caller, stranger: Caller, database: Database, wall: WallClock
+) -> None:
+    theirs = add_persona(database, stranger.account_id, wall)
+    given = await add(owner, account_id=str(stranger.account_id), persona_id=str(theirs))
+    assert given["account_id"] == str(stranger.account_id)
+    path = f"/api/numbers/{given['id']}"
+    assert await code(await owner.get(path)) == (404, "number_not_found")
+    assert (await stranger.patch(path, json={"label": "Bar", "persona_id": None})).status_code == 200
+    assert (await stranger.put(path, json={"number": "+49 30 901820", "hours": HOURS})).status_code == 200
+    for method in ("PATCH", "PUT"):
+        response = await stranger.request(method, path, json={"number": "+4930901821"})
+        assert await code(response) == (403, "house_only")
+    assert (await (await stranger.get(path)).get_json())["number"] == NUMBER
+    assert (await stranger.delete(path)).status_code == 204
+    assert await code(await stranger.post("/api/numbers", json={"number": NUMBER})) == (403, "house_only")
+
+
+async def test_the_first_account_may_set_another_number_in_a_number_s_place(owner: Caller) -> None:
+    path = f"/api/numbers/{(await add(owner))['id']}"
+    changed = await owner.patch(path, json={"number": "+4930901821"})
+    assert (await changed.get_json())["number"] == "+4930901821"
+
+
+async def test_a_number_is_given_to_an_account_that_there_is_with_a_persona_of_its_own(
+    owner: Caller, stranger: Caller, database: Database, wall: WallClock
+) -> None:
+    nobody = await owner.post("/api/numbers", json={"number": NUMBER, "account_id": str(uuid4())})
+    assert await code(nobody) == (404, "account_not_found")
+    ours = add_persona(database, owner.account_id, wall)
+    given = {"number": NUMBER, "account_id": str(stranger.account_id), "persona_id": str(ours)}
+    assert await code(await owner.post("/api/numbers", json=given)) == (404, "persona_not_found")
+    for wrong in ({"account_id": "x"}, {"account_id": 1}):
+        assert (await owner.post("/api/numbers", json={"number": NUMBER, **wrong})).status_code == 400
+    added = await add(owner)
+    for method in ("PUT", "PATCH"):  # a number stays where it is
+        body = {"number": NUMBER, "account_id": str(stranger.account_id)}
+        assert (await owner.request(method, f"/api/numbers/{added['id']}", json=body)).status_code == 400
+
+
+async def test_a_number_that_was_given_away_is_noted_with_whom(
+    owner: Caller, stranger: Caller, database: Database
+) -> None:
+    await add(owner, account_id=str(stranger.account_id))
+    with database.engine.connect() as connection:
+        entry = connection.execute(select(audit_log)).mappings().one()
+    assert (entry["action"], entry["account_id"]) == ("number.added", owner.account_id)
+    assert entry["facts"]["account_id"] == str(stranger.account_id)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +222,7 @@ async def test_a_deleted_number_is_gone_and_can_be_added_again(owner: Caller, st
     assert (await owner.delete(path)).status_code == 204
     for method in ("GET", "DELETE"):
         assert await code(await owner.request(method, path)) == (404, "number_not_found")
-    await add(stranger)
+    await add(owner, account_id=str(stranger.account_id))
 
 
 async def test_others_numbers_are_not_there(owner: Caller, stranger: Caller) -> None:

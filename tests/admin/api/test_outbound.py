@@ -17,6 +17,7 @@ from admin.api import Telephone, open_api
 from admin.services.directory import Route
 from admin.services.live import Live
 from admin.services.outbound_rules import OutboundRules
+from admin.services.principal import Role
 from admin.services.reception import Reception
 from admin.services.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
 from admin.store import outbound as store
@@ -139,6 +140,36 @@ async def test_a_chosen_persona_and_number_are_used(
     assert len(twilio.placed) == 2
 
 
+@pytest.mark.parametrize("role", ["owner", "manager"])
+async def test_the_server_s_number_is_the_first_account_s_to_call_from(
+    role: Role, owner: Caller, make_caller: MakeCaller, twilio: FakeTwilio
+) -> None:
+    caller = make_caller(role, account_id=owner.account_id)
+    for order in ({"to": TO}, {"to": TO, "from": FROM}):
+        assert (await (await caller.post(INITIATE, json=order)).get_json())["from"] == FROM
+
+
+async def test_nobody_else_calls_from_the_server_s_number(
+    owner: Caller, stranger: Caller, twilio: FakeTwilio, database: Database, wall: WallClock
+) -> None:
+    response = await stranger.post(INITIATE, json={"to": TO})
+    assert (response.status_code, await code(response)) == (400, "no_caller_number")
+    add_number(database, stranger, "+4930444444", wall)
+    response = await stranger.post(INITIATE, json={"to": TO, "from": FROM})
+    assert (response.status_code, await code(response)) == (403, "house_only")
+    assert (rows(database), twilio.placed) == ([], [])
+
+
+async def test_the_server_s_number_is_another_account_s_once_it_has_been_given_to_it(
+    owner: Caller, stranger: Caller, twilio: FakeTwilio, database: Database, wall: WallClock
+) -> None:
+    add_number(database, stranger, FROM, wall)
+    assert (await stranger.post(INITIATE, json={"to": TO})).status_code == 201
+    response = await owner.post(INITIATE, json={"to": TO})
+    assert (response.status_code, await code(response)) == (400, "caller_number_unknown")
+    assert len(twilio.placed) == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -185,6 +216,7 @@ async def test_who_may_only_look_places_no_call(make_caller: MakeCaller, twilio:
 async def test_a_users_daily_cap_holds_for_a_day_whatever_is_deleted(
     owner: Caller, stranger: Caller, database: Database, wall: WallClock
 ) -> None:
+    add_number(database, stranger, "+4930444444", wall)
     for _ in range(2):
         assert (await owner.post(INITIATE, json={"to": TO})).status_code == 201
         change(database, status="completed")
@@ -200,7 +232,10 @@ async def test_a_users_daily_cap_holds_for_a_day_whatever_is_deleted(
 
 
 @pytest.mark.parametrize("rules", [msgspec.structs.replace(RULES, daily_calls=1)])
-async def test_the_daily_cap_holds_for_all_together(owner: Caller, stranger: Caller) -> None:
+async def test_the_daily_cap_holds_for_all_together(
+    owner: Caller, stranger: Caller, database: Database, wall: WallClock
+) -> None:
+    add_number(database, stranger, "+4930444444", wall)
     assert (await owner.post(INITIATE, json={"to": TO})).status_code == 201
     response = await stranger.post(INITIATE, json={"to": TO})
     assert (response.status_code, await code(response)) == (429, "daily_calls_reached")
@@ -237,7 +272,10 @@ async def test_calls_that_are_over_make_room(
     assert (await owner.post(INITIATE, json={"to": TO})).status_code == 201
 
 
-async def test_the_same_key_again_does_not_call_again(owner: Caller, stranger: Caller, twilio: FakeTwilio) -> None:
+async def test_the_same_key_again_does_not_call_again(
+    owner: Caller, stranger: Caller, twilio: FakeTwilio, database: Database, wall: WallClock
+) -> None:
+    add_number(database, stranger, "+4930444444", wall)
     headers = {"Idempotency-Key": "order-1"}
     first = await owner.post(INITIATE, json={"to": TO}, headers=headers)
     again = await owner.post(INITIATE, json={"to": TO}, headers=headers)
