@@ -136,7 +136,7 @@ def _by_jwt(database: Database, now: Callable[[], datetime], rules: SupabaseRule
     if rules is None:
         return None
     tokens = SupabaseTokens(rules, SupabaseAuth(rules), now)
-    return SupabasePeople(database, now, tokens).principal
+    return SupabasePeople(database, now, tokens, rules.newcomers).principal
 
 
 def blueprints(api: Api) -> list[Blueprint]:

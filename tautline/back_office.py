@@ -148,8 +148,12 @@ def _people_rules(settings: Settings) -> PeopleRules:
     is_https = (settings.public_url or "").startswith("https://")
     supabase = None
     if settings.supabase_url is not None and settings.supabase_key is not None:
-        url, key, audience = settings.supabase_url, settings.supabase_key, settings.supabase_jwt_audience
-        supabase = SupabaseRules(url=url, key=key, audience=audience)
+        supabase = SupabaseRules(
+            url=settings.supabase_url,
+            key=settings.supabase_key,
+            audience=settings.supabase_jwt_audience,
+            newcomers=settings.supabase_newcomers,
+        )
     return PeopleRules(secure_cookies=is_https, supabase=supabase)
 
 

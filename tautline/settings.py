@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from admin.services.principal import Newcomers
 from admin.services.twilio_rest import Credentials
 from relay import Limits, Networks
 from tautline import env_file as dotenv
@@ -59,6 +60,7 @@ class Settings(TelephoneSettings, frozen=True, kw_only=True, rename="upper"):
     supabase_url: str | None = None  # without a trailing slash, without a default port
     supabase_key: Word | None = None
     supabase_jwt_audience: Word = "authenticated"
+    supabase_newcomers: Newcomers = "account"
     redis_url: Annotated[str, msgspec.Meta(pattern=r"\A(rediss?|unix)://")] | None = None
     database_migrate: Switch | None = None
     data_dir: Path = Path("data")
@@ -289,6 +291,13 @@ DOCUMENTED: tuple[Documented, ...] = (
         meaning="Whom the project's tokens must be for.",
         must_be="an audience's name, without spaces",
         example="authenticated",
+    ),
+    Documented(
+        variable="SUPABASE_NEWCOMERS",
+        meaning="What becomes of the project's users who come for the first time: they begin an account of their own, "
+        "join the first account with a role, or are refused unless they were invited.",
+        must_be="account, viewer, manager or refused",
+        example="refused",
     ),
     Documented(
         variable="REDIS_URL",
@@ -572,7 +581,7 @@ def _is_local(url: str) -> bool:
 
 _FIELD_TYPES = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}
 _WORDS_OF_OURS = (  # written in whatever case
-    *("LOG_LEVEL", "CACHE_GREETING", "CAPTURE_AUDIO", "TAUTLINE_ENV"),
+    *("LOG_LEVEL", "CACHE_GREETING", "CAPTURE_AUDIO", "TAUTLINE_ENV", "SUPABASE_NEWCOMERS"),
     *("BARGE_IN", "PROTECT_GREETING", "KEEP_AUDIO", "KEEP_TRANSCRIPT", "MASK_DIGITS"),
 )
 _NORMALISE: dict[str, Callable[[str], str]] = {

@@ -12,7 +12,7 @@ from tautline.options import EXIT_PROBLEM, EXIT_SETTINGS, EnvFile, load_or_exit
 from tautline.settings import Settings
 
 if TYPE_CHECKING:
-    from admin.services.people import People
+    from admin.services.people import Invitation, People
 
 app = typer.Typer(name="user", help="Manage the people who may sign in.", no_args_is_help=True)
 
@@ -32,21 +32,24 @@ def add(
     own_account: Annotated[
         bool, typer.Option("--own-account", help="In a new account; otherwise in the one that was there first.")
     ] = False,
+    invite: Annotated[
+        bool, typer.Option("--invite", help="Without a password: they set one, or sign in through Supabase.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Add somebody who signs in with a password."""
-    from admin.services.people import NewPerson
+    """Add somebody who signs in with a password, or invite them."""
+    from admin.services.people import Invitation, NewPerson
 
     _require_email(email)
-    password = _read_password(password_stdin)
+    password = None if invite else _read_password(password_stdin)
 
-    async def work(people: "People") -> None:
+    async def work(people: "People") -> Invitation | None:
         account_id = None if own_account else await people.first_account()
         new = NewPerson(email=email, role=role, name=name, password=password)
-        await people.add(None, new, account_id=account_id)
+        return (await people.add(None, new, account_id=account_id)).invitation
 
-    _run(env_file, work)
-    typer.echo(f"{email} can sign in, as {role}.")
+    invitation = _run(env_file, work)
+    typer.echo(f"{email} can sign in, as {role}." if invitation is None else _invited(email, role, invitation))
 
 
 @app.command("list")
@@ -87,6 +90,15 @@ def reset_password(email: Email, password_stdin: PasswordStdin = False, env_file
 
     _run(env_file, work)
     typer.echo(f"{email} has a new password.")
+
+
+def _invited(email: str, role: str, invitation: "Invitation") -> str:
+    until = f"{invitation.expires_at:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{email} is invited, as {role}, until {until}: by signing in through Supabase with that address, once it is\n"
+        f"confirmed there, or by setting a password with POST /api/invitations/accept and this token:\n"
+        f"{invitation.token}"
+    )
 
 
 def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -> Result:

@@ -65,14 +65,17 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     async def signed_in(self) -> Principal:
         """Who asks, whatever they may.
 
-        Raises: NotAuthenticatedError, AuthNotConfiguredError, TooManyRequestsError.
+        Raises: NotAuthenticatedError, NotAllowedError, AuthNotConfiguredError, TooManyRequestsError.
         """
         if "principal" not in g:
-            principal = await self._find()
-            if principal is None:
+            try:
+                principal = await self._find()
+                if principal is None:
+                    raise NotAuthenticatedError
+            except (NotAuthenticatedError, NotAllowedError):  # somebody unknown, or known and not let in
                 if self.rates is not None:
                     await self.rates.admit_nobody()
-                raise NotAuthenticatedError
+                raise
             g.principal = principal
             if self.rates is not None:
                 await self.rates.admit(principal)

@@ -11,6 +11,7 @@ import msgspec
 
 Role = Literal["owner", "manager", "viewer"]
 Via = Literal["session", "api_key", "supabase", "command"]
+Newcomers = Literal["account", "viewer", "manager", "refused"]  # see SupabaseRules
 Scope = Literal[
     "personas:read", "personas:write", "numbers:read", "numbers:write", "calls:read", "calls:write", "outbound:write",
     "people:read", "people:write", "settings:read", "settings:write",
@@ -37,8 +38,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     scopes: frozenset[Scope]
     via: Via
-    key_id: UUID | None = None
     is_house: bool = False
+    key_id: UUID | None = None
     session_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:

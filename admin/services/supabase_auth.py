@@ -1,7 +1,8 @@
-"""Supabase Auth over HTTP: the two questions that we ask it. All waiting is bounded, and so is what we read.
+"""Supabase Auth over HTTP: the questions that we ask it. All waiting is bounded, and so is what we read.
 
 Each question has a connection of its own, so nothing outlives the request it was asked for. They are rare: keys are
-asked for every few minutes, and a token that only Supabase can check at most once a minute.
+asked for every few minutes, a token that only Supabase can check at most once a minute, and whether an address is
+confirmed when somebody comes for the first time whose address was invited.
 """
 
 import secrets
@@ -15,6 +16,7 @@ import structlog
 import trio
 
 from admin.errors import AuthUnreachableError, TooManyRequestsError
+from admin.services.principal import Newcomers
 
 TIMEOUT_S: Final = 3.0  # of connecting, and of each read
 WITHIN_S: Final = 8.0  # of all tries together
@@ -30,11 +32,16 @@ _logger = structlog.stdlib.get_logger("tautline.supabase")
 
 
 class SupabaseRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Which Supabase. url: of the project, without a path; key: anon or publishable; audience: of its tokens."""
+    """Which Supabase. url: of the project, without a path; key: anon or publishable; audience: of its tokens.
+
+    newcomers: what becomes of its users when they come for the first time: they begin an account of their own, or are
+    let into the house with this role, or refused.
+    """
 
     url: str
     key: str
     audience: str = "authenticated"
+    newcomers: Newcomers = "account"
 
     @property
     def issuer(self) -> str:
@@ -43,13 +50,21 @@ class SupabaseRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom Supabase says a token belongs to."""
+    """Whom Supabase says a token belongs to. email_confirmed_at: None or "" if it never was."""
 
     id: str
+    email: str | None = None
+    email_confirmed_at: str | None = None
 
 
 class _KeySet(msgspec.Struct, frozen=True):
     keys: list[dict[str, Any]]
+
+
+class _Project(msgspec.Struct, frozen=True):
+    """What is public of a project's settings. mailer_autoconfirm: addresses are confirmed as soon as they are given."""
+
+    mailer_autoconfirm: bool = True
 
 
 class SupabaseAuth:
@@ -79,6 +94,20 @@ class SupabaseAuth:
         if status in (400, 401, 403, 404):
             return None
         raise self._unusable(f"status {status}")
+
+    async def confirmed_email(self, token: str) -> str | None:
+        """The address of whom this token belongs to, if they have shown that they read what is sent there.
+
+        The token's own claims do not say: what stands there of it can be changed by whoever it belongs to.
+        Raises: as `user`.
+        """
+        status, body = await self._ask("/settings", {})
+        if status != 200:
+            raise self._unusable(f"status {status}")
+        if self._decoded(body, _Project).mailer_autoconfirm:
+            return None
+        user = await self.user(token)
+        return user.email if user is not None and user.email_confirmed_at else None
 
     async def _ask(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
         if self._limiter.statistics().tasks_waiting >= MAX_WAITING:

@@ -77,6 +77,14 @@ class SupabaseTokens:
             return accepted if await self._is_known(token, claims) else None
         return None
 
+    async def is_email_confirmed(self, token: str, identity: Identity) -> bool:
+        """Whether the address that this good token names is its owner's. Asks Supabase each time.
+
+        Raises: AuthUnreachableError, TooManyRequestsError.
+        """
+        confirmed = await self._auth.confirmed_email(token)
+        return confirmed is not None and identity.email is not None and confirmed.lower() == identity.email.lower()
+
     def _accepted(self, claims: _Claims) -> Identity | None:
         """Whom these claims name, if they are for us and hold now. Somebody anonymous is nobody."""
         now = self._now()

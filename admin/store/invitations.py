@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.engine import RowMapping
 
 from admin.store.schema import invitations, users
 
@@ -16,9 +17,25 @@ def put(connection: Connection, user_id: UUID, token_hash: bytes, *, at: datetim
     )
 
 
-def void(connection: Connection, user_id: UUID) -> None:
-    """The user has none."""
-    connection.execute(delete(invitations).where(invitations.c.user_id == user_id))
+def void(connection: Connection, user_id: UUID) -> bool:
+    """The user has none from now on. Whether they had: of two who void it at once, one is told so."""
+    return connection.execute(delete(invitations).where(invitations.c.user_id == user_id)).rowcount == 1
+
+
+def waiting(connection: Connection, email: str, at: datetime) -> RowMapping | None:
+    """The user of this email, if they are invited and have no way in yet."""
+    found = (
+        select(users)
+        .join(invitations, invitations.c.user_id == users.c.id)
+        .where(
+            users.c.email == email,
+            users.c.password_hash.is_(None),
+            users.c.supabase_id.is_(None),
+            users.c.disabled_at.is_(None),
+            invitations.c.expires_at > at,
+        )
+    )
+    return connection.execute(found).mappings().one_or_none()
 
 
 def invited(connection: Connection, token_hash: bytes, at: datetime) -> UUID | None:

@@ -48,7 +48,8 @@ class SigningKey:
 
 class SupabaseStandIn:
     """The project. Attributes: url, once it is served; key, that signs; asked, how often which path was; failing, how
-    the next requests are answered instead, by their status; raw_keys, what is said of the keys, if that is to be wrong.
+    the next requests are answered instead, by their status; raw_keys, what is said of the keys, if that is to be wrong;
+    confirms, whether it has people confirm their address, or takes it for confirmed as it is given.
     """
 
     def __init__(self, alg: Alg = "ES256", now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -56,14 +57,22 @@ class SupabaseStandIn:
         self.asked: Counter[str] = Counter()
         self.failing: list[int] = []
         self.raw_keys: Any = None
+        self.confirms = True
+        self._unconfirmed: set[str] = set()
         self._people: dict[str, dict[str, str]] = {}
         self._refresh: dict[str, str] = {}
 
-    def add(self, email: str, password: str) -> str:
+    def add(self, email: str, password: str, *, is_confirmed: bool = True) -> str:
         """Somebody new; their id."""
         user_id = str(uuid4())
+        if not is_confirmed:
+            self._unconfirmed.add(email)
         self._people[email] = {"id": user_id, "email": email, "password": password}
         return user_id
+
+    def confirm(self, email: str) -> None:
+        """Somebody has followed the link that was mailed to them."""
+        self._unconfirmed.remove(email)
 
     def forget(self, email: str) -> None:
         """Somebody is deleted."""
@@ -109,14 +118,15 @@ class SupabaseStandIn:
     def user(self, email: str) -> dict[str, Any]:
         """What is told of somebody."""
         at = self._now().isoformat()
+        confirmed_at = None if email in self._unconfirmed else at
         return {
             "id": self._people[email]["id"],
             "aud": "authenticated",
             "role": "authenticated",
             "email": email,
-            "email_confirmed_at": at,
+            "email_confirmed_at": confirmed_at,
             "phone": "",
-            "confirmed_at": at,
+            "confirmed_at": confirmed_at,
             "last_sign_in_at": at,
             "app_metadata": {"provider": "email", "providers": ["email"]},
             "user_metadata": {},
@@ -182,6 +192,10 @@ def _app(stand_in: SupabaseStandIn) -> QuartTrio:
         if stand_in.raw_keys is not None:
             return jsonify(stand_in.raw_keys)
         return jsonify(keys=[] if stand_in.key.public_jwk is None else [stand_in.key.public_jwk])
+
+    @app.get("/auth/v1/settings")
+    async def get_settings() -> Response:
+        return jsonify(external={"email": True}, disable_signup=False, mailer_autoconfirm=not stand_in.confirms)
 
     @app.post("/auth/v1/signup")
     async def post_signup() -> Response:

@@ -41,6 +41,13 @@ async def test_the_settings_supabase_is_the_one_that_is_trusted(database: Databa
         assert await status_of(crew, database, stand_in.token(EMAIL)) == 401
 
 
+async def test_the_settings_say_what_becomes_of_newcomers(database: Database) -> None:
+    async with open_supabase(SupabaseStandIn()) as stand_in:
+        stand_in.add(EMAIL, "quattro stagioni")
+        settings = Settings(**SETTINGS, supabase_url=stand_in.url, supabase_key=API_KEY, supabase_newcomers="refused")
+        assert await status_of(settings, database, stand_in.token(EMAIL)) == 403
+
+
 async def test_half_of_the_settings_is_as_good_as_none(database: Database) -> None:
     settings = Settings(**SETTINGS, supabase_url="https://x.supabase.co")
     assert await status_of(settings, database, "eyJhbGciOi.eyJzdWIi.c2ln") == 503

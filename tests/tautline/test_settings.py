@@ -106,6 +106,7 @@ def test_every_wrong_variable_is_named_at_once_with_an_example_and_without_its_v
         ("SUPABASE_URL", "abc.supabase.co"),
         ("SUPABASE_URL", "https://abc.supabase.co/auth/v1"),
         ("SUPABASE_KEY", "two words"),
+        ("SUPABASE_NEWCOMERS", "owner"),
         ("LOG_LEVEL", "loud"),
         ("CAPTURE_AUDIO", "maybe"),
         ("MAX_CALLS", "0"),

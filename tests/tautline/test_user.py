@@ -1,13 +1,15 @@
 """`tautline user`: people, from a shell on the server's machine."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 from typer.testing import CliRunner, Result
 
+from admin.services.api_keys import hash_of
 from admin.services.passwords import Passwords
-from admin.store import audit, users
+from admin.store import audit, invitations, users
 from admin.store.database import Database
 from tautline import cli
 from tautline.settings import DOCUMENTED
@@ -56,6 +58,20 @@ def test_whoever_comes_next_shares_the_first_account_unless_told_otherwise() -> 
     assert (first[0], first[2]) == (second[0], "owner")
     assert (second[1], second[2]) == ("sol@pizzeria.example", "viewer")
     assert third[0] != first[0]
+
+
+def test_somebody_without_a_password_is_invited() -> None:
+    result = run("add", EMAIL, "--role", "owner", "--invite")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{EMAIL} is invited, as owner, until ")
+    token = result.stdout.splitlines()[-1]
+    database = Database("sqlite:///data/tautline.db")
+    with database.engine.connect() as connection:
+        row = users.by_email(connection, EMAIL)
+        invited = invitations.invited(connection, hash_of(token), datetime.now(UTC))
+    database.close()
+    assert row is not None
+    assert (row["password_hash"], row["id"]) == (None, invited)
 
 
 def test_the_password_is_asked_for_twice_and_not_shown() -> None:

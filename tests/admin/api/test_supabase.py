@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import jwt
@@ -55,6 +56,13 @@ async def older(wall: WallClock) -> AsyncIterator[SupabaseStandIn]:
 
 
 @pytest.fixture
+def house(database: Database, wall: WallClock) -> UUID:
+    """Somebody who runs the server: before them nobody is let in."""
+    with database.engine.begin() as connection:
+        return users.add(connection, role="owner", at=wall())
+
+
+@pytest.fixture
 def pauses() -> list[float]:
     """How long was waited between two tries."""
     return []
@@ -62,7 +70,7 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def client_of(
-    make_client: MakeClient, database: Database, wall: WallClock, pauses: list[float]
+    make_client: MakeClient, database: Database, wall: WallClock, pauses: list[float], house: UUID
 ) -> Callable[[str], Client]:
     """A client of a server that trusts the project at this address, and does not wait between two tries."""
 
@@ -96,7 +104,9 @@ def by_hand(header: dict[str, Any], claims: dict[str, Any], sign: Callable[[byte
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
-async def test_the_official_client_s_token_is_good_here(make_client: MakeClient, database: Database) -> None:
+async def test_the_official_client_s_token_is_good_here(
+    make_client: MakeClient, database: Database, house: UUID
+) -> None:
     async with open_supabase(SupabaseStandIn()) as stand_in:
         supabase_id = stand_in.add(EMAIL, PASSWORD)
         rules = PeopleRules(supabase=SupabaseRules(url=stand_in.url, key=API_KEY))
@@ -164,7 +174,7 @@ async def test_two_first_requests_at_once_make_one_user(
             nursery.start_soon(come)
     assert len(seen) == 1
     counted = select(func.count()).select_from(users_table)
-    assert await database.read(lambda connection: connection.execute(counted).scalar()) == 1
+    assert await database.read(lambda connection: connection.execute(counted).scalar()) == 2  # with the house's
     assert supabase.asked[KEYS] == 1
 
 
@@ -181,7 +191,8 @@ async def test_who_is_disabled_here_is_not_let_in_by_supabase(
 ) -> None:
     client = client_of(supabase.url)
     assert await status_of(client, supabase.token(EMAIL)) == 200
-    user_id = await database.read(lambda connection: connection.execute(select(users_table.c.id)).scalar_one())
+    found = select(users_table.c.id).where(users_table.c.supabase_id.is_not(None))
+    user_id = await database.read(lambda connection: connection.execute(found).scalar_one())
     await database.write(lambda connection: users.change(connection, user_id, disabled_at=wall()))
     assert await status_of(client, supabase.token(EMAIL)) == 401
 
