@@ -86,7 +86,7 @@ def session_config(
     return realtime.SessionConfig(
         output_modalities=["audio"],
         instructions=persona.instructions,
-        audio=realtime.AudioConfig(_input(persona), _output(persona)),
+        audio=realtime.AudioConfig(_input(persona), output_audio(persona.voice, persona.speed)),
         tools=tools or UNSET,
         reasoning=realtime.Reasoning(effort) if effort is not None else UNSET,
     )
@@ -111,9 +111,9 @@ def _turn_detection(persona: Persona) -> realtime.ServerVad | realtime.SemanticV
     return realtime.SemanticVad(**fields)
 
 
-def _output(persona: Persona) -> realtime.OutputAudio:
-    speed = UNSET if persona.speed == 1.0 else persona.speed
-    return realtime.OutputAudio(format=_PCMU, voice=realtime.voice_of(persona.voice), speed=speed)
+def output_audio(voice: str, speed: float) -> realtime.OutputAudio:
+    """How a session sounds."""
+    return realtime.OutputAudio(format=_PCMU, voice=realtime.voice_of(voice), speed=UNSET if speed == 1.0 else speed)
 
 
 def greeting_config(persona: Persona) -> realtime.ResponseConfig:

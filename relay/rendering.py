@@ -1,4 +1,4 @@
-"""Rendering: one text spoken once, in a persona's voice, as audio that can be kept and played without the model.
+"""Rendering: one text spoken once, as a persona speaks, as audio that can be kept and played without the model.
 
 Stands beside the calls: a realtime session of its own, in which nobody listens and one response is asked for, outside
 of its conversation. `Rendering` decides, without I/O; `render_speech` carries it over a line. What comes out is checked
@@ -14,6 +14,7 @@ import trio
 from proto import mulaw, realtime
 from proto.errors import HandshakeError, RemoteProtocolError
 from proto.websocket import Binary, Closed, Pong, Received
+from relay.persona import output_audio
 from relay.realtime_model import ends_session, takes_our_audio
 from relay.retry import Failure, failure_of, failure_of_close, failure_of_code
 from relay.sockets import Line, MediaSocket
@@ -45,17 +46,18 @@ class RenderingError(Exception):
         super().__init__(detail)
 
 
-async def render_speech(connect: Connect, voice: str, text: str) -> bytes:
+async def render_speech(connect: Connect, voice: str, text: str, *, speed: float = 1.0) -> bytes:
     """Have a text spoken word for word.
 
     Takes as long as the model does, usually a second or two; the caller says how long is too long. Cancelled, it leaves
     nothing behind.
 
-    Args: connect, opens a line to OpenAI (raises HandshakeError or OSError); text, up to MAX_TEXT_CHARACTERS.
+    Args: connect, opens a line to OpenAI (raises HandshakeError or OSError); text, up to MAX_TEXT_CHARACTERS;
+    speed, as Persona's.
     Returns: μ-law, 8 kHz, a whole number of 20 ms frames, up to MAX_AUDIO_MS.
     Raises: RenderingError when it cannot be had, or is not what was asked for.
     """
-    rendering = Rendering(voice, text)
+    rendering = Rendering(voice, text, speed)
     try:
         async with connect() as line:
             await _Exchange(rendering).run(line)
@@ -70,10 +72,10 @@ class Rendering:
     Raises: RenderingError, from here and from `handle`, as soon as nothing can come of it.
     """
 
-    def __init__(self, voice: str, text: str) -> None:
+    def __init__(self, voice: str, text: str, speed: float = 1.0) -> None:
         if not 0 < len(text) <= MAX_TEXT_CHARACTERS:
             raise RenderingError(f"only texts of 1 to {MAX_TEXT_CHARACTERS} characters are rendered, not {len(text)}")
-        self._voice, self._text = voice, text
+        self._voice, self._text, self._speed = voice, text, speed
         self._is_configured = False
         self._audio = bytearray()
         self._transcripts: list[str] = []  # of each content part that is complete
@@ -88,7 +90,7 @@ class Rendering:
         """What this event is answered with, if with anything."""
         match event:
             case realtime.SessionCreated():
-                return realtime.UpdateSession("configure-1", _session_config(self._voice))
+                return realtime.UpdateSession("configure-1", _session_config(self._voice, self._speed))
             case realtime.SessionUpdated(session=session):
                 return self._configured(session)
             case realtime.AudioDelta(delta=delta):
@@ -192,13 +194,13 @@ def _not_completed(response: realtime.Response) -> RenderingError:
     return RenderingError(f"the response failed: {code}", failure_of_code(code))
 
 
-def _session_config(voice: str) -> realtime.SessionConfig:
+def _session_config(voice: str, speed: float) -> realtime.SessionConfig:
     """Nobody speaks, so nobody is listened to; no tools."""
     unheard = realtime.InputAudio(format=_PCMU, turn_detection=None, transcription=None, noise_reduction=None)
     return realtime.SessionConfig(
         output_modalities=["audio"],
         instructions=_READER,
-        audio=realtime.AudioConfig(unheard, realtime.OutputAudio(format=_PCMU, voice=realtime.voice_of(voice))),
+        audio=realtime.AudioConfig(unheard, output_audio(voice, speed)),
     )
 
 

@@ -8,7 +8,6 @@ more is given up. Whatever ends it, its line to OpenAI is closed.
 import hashlib
 import io
 import wave
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Final
@@ -28,6 +27,7 @@ from admin.errors import (
     TooManyRequestsError,
 )
 from admin.services import templates
+from admin.services.kept_audio import KeptAudio
 from admin.services.persona_body import PersonaBody, Voice
 from admin.services.principal import Principal
 from admin.services.templates import CallFacts
@@ -115,7 +115,7 @@ class Previews:
     ) -> None:
         self._database, self._now, self._speech = database, now, speech
         self._rules = rules or PreviewRules()
-        self._kept = _Kept(self._rules.kept_bytes)
+        self._kept: KeptAudio[bytes] = KeptAudio(self._rules.kept_bytes)
         self._making = 0
 
     async def speak(self, asking: Principal, persona_id: UUID, wanted: PreviewInput) -> Preview:
@@ -135,21 +135,21 @@ class Previews:
         if self._speech is None:
             raise NoModelError
         speech = self._speech(body.model)
-        key = _key(speech.service, voice, text)
+        key = _key(speech.service, voice, body.speed, text)
         audio = self._kept.find(key)
-        if audio is None:
-            audio = await self._make(speech, voice, text)
+        if not audio:
+            audio = await self._make(speech, voice, body.speed, text)
             self._kept.keep(key, audio)
         return Preview(audio=audio)
 
-    async def _make(self, speech: Speech, voice: str, text: str) -> bytes:
+    async def _make(self, speech: Speech, voice: str, speed: float, text: str) -> bytes:
         if self._making >= self._rules.at_once:
             message = "as many previews as may be are being made"
             raise TooManyRequestsError(message, code="preview_busy", headers={"Retry-After": "2"})
         self._making += 1
         try:
             with trio.fail_after(self._rules.within_s):
-                return await render_speech(speech.connect, voice, text)
+                return await render_speech(speech.connect, voice, text, speed=speed)
         except trio.TooSlowError:
             raise ModelTooSlowError("it was not spoken in time; try again", code="preview_timeout") from None
         except RenderingError as error:
@@ -160,26 +160,6 @@ class Previews:
             self._making -= 1
 
 
-class _Kept:
-    """What was spoken lately: the least recently asked for goes first. Args: size_bytes, of all together."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._size_bytes, self._used_bytes = size_bytes, 0
-        self._audio: OrderedDict[bytes, bytes] = OrderedDict()
-
-    def find(self, key: bytes) -> bytes | None:
-        if key in self._audio:
-            self._audio.move_to_end(key)
-        return self._audio.get(key)
-
-    def keep(self, key: bytes, audio: bytes) -> None:
-        self._used_bytes += len(audio) - len(self._audio.pop(key, b""))
-        self._audio[key] = audio
-        while self._used_bytes > self._size_bytes:
-            _, oldest = self._audio.popitem(last=False)
-            self._used_bytes -= len(oldest)
-
-
 def _body(connection: Connection, account_id: UUID, persona_id: UUID) -> PersonaBody:
     row = personas.by_id(connection, account_id, persona_id)
     if row is None:
@@ -187,5 +167,5 @@ def _body(connection: Connection, account_id: UUID, persona_id: UUID) -> Persona
     return msgspec.convert(row["body"], PersonaBody)
 
 
-def _key(service: str, voice: str, text: str) -> bytes:
-    return hashlib.sha256(msgspec.json.encode((RENDERING_VERSION, service, voice, text))).digest()
+def _key(service: str, voice: str, speed: float, text: str) -> bytes:
+    return hashlib.sha256(msgspec.json.encode((RENDERING_VERSION, service, voice, speed, text))).digest()

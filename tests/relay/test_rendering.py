@@ -90,6 +90,18 @@ async def test_the_session_hears_nobody_and_remembers_nothing(autojump_clock: Mo
     assert create["response"]["instructions"].endswith(f"\n\n{GREETING.transcript}")
 
 
+async def test_a_text_is_spoken_as_fast_as_is_asked(autojump_clock: MockClock) -> None:
+    asked: list[Message] = []
+
+    def observe(_at: float, _direction: str, event: Message) -> None:
+        if event["type"] == "session.update":
+            asked.append(event)
+
+    async with open_service(saying(Reply("greeting"), observer=observe)) as connect:
+        await render_speech(connect, "cedar", GREETING.transcript, speed=1.25)
+    assert [each["session"]["audio"]["output"]["speed"] for each in asked] == [1.25]
+
+
 async def test_speech_in_several_parts_is_one_rendering(autojump_clock: MockClock) -> None:
     parts = [clip("one_moment"), clip("menu")]
     async with open_service(saying(Several(tuple(Reply(part.name) for part in parts)))) as connect:

@@ -83,6 +83,23 @@ async def test_a_text_and_a_voice_may_be_tried(database: Database, owner: Princi
     assert voices == ["cedar"]
 
 
+async def test_a_persona_speaks_at_its_own_speed(
+    database: Database, owner: Principal, autojump_clock: MockClock
+) -> None:
+    quick, slow = (add_persona(database, owner.account_id, speed=speed) for speed in (1.25, 0.75))
+    speeds: list[Any] = []
+
+    def observe(_at: float, _direction: str, event: dict[str, Any]) -> None:
+        if event["type"] == "session.update":
+            speeds.append(event["session"]["audio"]["output"]["speed"])
+
+    async with serving_speech(observer=observe) as service:
+        speaker = previews(database, service)
+        for persona_id in (quick, slow, quick):
+            await speaker.speak(owner, persona_id, GREETED)
+    assert speeds == [1.25, 0.75]  # what was heard at another speed is something else
+
+
 async def test_the_gaps_of_a_greeting_are_filled(
     database: Database, owner: Principal, autojump_clock: MockClock
 ) -> None:
