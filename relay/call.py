@@ -295,6 +295,7 @@ class Call:
             total_tokens=self._dialogue.total_tokens,
             usage=self._dialogue.usage,
             model=self._model_name,
+            transcription_model=self._persona.transcription_model,
             transcription_tokens=self._dialogue.transcription_tokens,
             transcription_s=self._dialogue.transcription_s,
             ignored=dict(self._unusable.counts),

@@ -232,7 +232,11 @@ class MessageIgnored(LogEvent, frozen=True, kw_only=True, tag="message.ignored")
 
 
 class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
-    """The call is over; the counts are of the whole call. model: of its last session, as the service names it."""
+    """The call is over; the counts are of the whole call.
+
+    model: of its last session, as the service names it; transcription_model: that wrote down what the caller said, None
+    where none was asked to.
+    """
 
     reason: str
     duration_ms: int
@@ -242,6 +246,7 @@ class CallEnded(LogEvent, frozen=True, kw_only=True, tag="call.ended"):
     total_tokens: int  # of all responses
     usage: TokenUsage = TokenUsage()  # the same, by what is priced apart
     model: str = ""
+    transcription_model: str | None = None
     transcription_tokens: int = 0
     transcription_s: float = 0.0  # of audio, where the transcription model is paid by time
     ignored: dict[str, int] = {}

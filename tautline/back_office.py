@@ -175,8 +175,4 @@ def _live(worker: Worker | None) -> Live:
 
 def _models(settings: Settings) -> Models:
     """What calls are charged for; the simulator has no price."""
-    return Models(
-        realtime=settings.openai_realtime_model,
-        transcription=settings.persona().transcription_model,
-        is_charged=not settings.uses_simulator,
-    )
+    return Models(realtime=settings.openai_realtime_model, is_charged=not settings.uses_simulator)

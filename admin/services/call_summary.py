@@ -23,13 +23,12 @@ _SUMMED = ("transcription_tokens", "transcription_s")
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """Which models calls use unless they say otherwise, as their prices are listed.
+    """Which model calls are spoken by unless they say otherwise, as its price is listed.
 
-    transcription: None where it is off. is_charged: False with a simulator, which takes the names of models that are.
+    is_charged: False with a simulator, which takes the names of models that are.
     """
 
     realtime: str
-    transcription: str | None
     is_charged: bool = True
 
 
@@ -49,12 +48,13 @@ def summary_of(records: Iterable[tuple[str, Body]], models: Models) -> Summary:
         by_name[name].append(body)
     ends = by_name[ENDED]  # one for each stream that the call had; none, if its process died
     model = next((each["model"] for each in reversed(ends) if each.get("model")), models.realtime)
+    written_by = (each.get("transcription_model") for each in reversed(ends))
     return Summary(
         barge_ins=sum(each["barge_ins"] for each in ends) if ends else len(by_name[BARGED_IN]),
         latency=_latency(by_name),
         usage={
             "model": model,
-            "transcription_model": models.transcription,
+            "transcription_model": next(filter(None, written_by), None),
             **{name: sum(each.get(name, 0) for each in ends) for name in _SUMMED},
             **_tokens(ends or by_name[RESPONSE_ENDED]),
         },
@@ -93,7 +93,7 @@ def _cost_of(end: Body, models: Models) -> int | None:
     if usage.input_tokens + usage.output_tokens != end["total_tokens"]:
         return None
     transcription = Transcription(
-        model=models.transcription,
+        model=end.get("transcription_model"),
         audio_s=end.get("transcription_s", 0.0),
         tokens=end.get("transcription_tokens", 0),
     )

@@ -11,7 +11,7 @@ from relay import CallEnded, LogEvent
 from relay.log import AgentHeard, AnswerBegan, AnswerSounded, BargedIn, CallerTranscribed, CallStarted
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-MODELS = Models(realtime="gpt-realtime-2.1", transcription="gpt-realtime-whisper")
+MODELS = Models(realtime="gpt-realtime-2.1")
 STARTED = CallStarted(stream_sid="MZ1")
 HELLO = CallerTranscribed(item_id="item_1", words="Hello.")
 ANSWER = AgentHeard(item_id="item_2", heard_ms=900, generated_ms=1500, words="Good evening", was_cut=True)
@@ -27,7 +27,14 @@ REPORTED = CallReport(
 
 def ended(reason: str = "caller_hung_up", **changed: object) -> CallEnded:
     """The end of a call."""
-    facts = {"duration_ms": 60_000, "frames_from_caller": 0, "audio_ms_to_caller": 0, "barge_ins": 1, "total_tokens": 0}
+    counts = {
+        "duration_ms": 60_000,
+        "frames_from_caller": 0,
+        "audio_ms_to_caller": 0,
+        "barge_ins": 1,
+        "total_tokens": 0,
+    }
+    facts: dict[str, object] = {**counts, "transcription_model": "gpt-realtime-whisper"}
     return CallEnded(reason=reason, **(facts | changed))  # type: ignore[arg-type]  # a test names fields of CallEnded
 
 

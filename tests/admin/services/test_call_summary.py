@@ -47,6 +47,18 @@ def test_a_call_costs_what_its_tokens_and_its_transcription_do() -> None:
     assert (summary.usage["total_tokens"], summary.usage["output_audio_tokens"]) == (140, 32)
 
 
+def test_a_call_costs_what_the_transcription_model_of_its_persona_does() -> None:
+    summary = of(made.ended(transcription_model="gpt-transcribe", transcription_s=60.0))
+    assert (summary.cost_usd_millionths, summary.usage["transcription_model"]) == (4_500, "gpt-transcribe")
+    unlisted = of(made.ended(transcription_model="gpt-4o-transcribe", transcription_s=60.0))
+    assert (unlisted.cost_usd_millionths, unlisted.usage["transcription_model"]) == (None, "gpt-4o-transcribe")
+
+
+def test_a_call_whose_words_nobody_writes_down_pays_for_no_transcription() -> None:
+    summary = of(made.ended(transcription_model=None))
+    assert (summary.cost_usd_millionths, summary.usage["transcription_model"]) == (0, None)
+
+
 def test_what_a_call_cost_is_unknown_when_tokens_have_no_kind() -> None:
     assert of(made.ended(total_tokens=100)).cost_usd_millionths is None
 

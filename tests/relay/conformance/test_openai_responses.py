@@ -1,5 +1,6 @@
 """Responses and tools: numbered points of our OpenAI conformance list, docs/conformance.md, 21 to 26."""
 
+import msgspec
 import pytest
 
 from relay.events import CancelTool, Command, DropUpstream, OpenUpstream, RunTool
@@ -298,6 +299,13 @@ def test_the_record_names_the_model_that_was_paid() -> None:
     story.twilio(wire.stop())
     assert [event.model for event in story.logged(UpstreamReady)] == ["gpt-realtime-2.1"]
     assert [event.model for event in story.logged(CallEnded)] == ["gpt-realtime-2.1"]
+
+
+def test_the_record_names_the_model_that_was_to_write_down_the_callers_words() -> None:
+    for model in ("gpt-transcribe", None):
+        story = Story(msgspec.structs.replace(wire.PERSONA, transcription_model=model))
+        story.twilio(wire.connected(), wire.start(), wire.stop())
+        assert [event.transcription_model for event in story.logged(CallEnded)] == [model]
 
 
 def test_point_26_what_writing_down_the_callers_words_cost_is_counted_by_itself() -> None:
