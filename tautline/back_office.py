@@ -5,6 +5,7 @@ Nothing here is on a call's way. Without a database, or while it is away, calls 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import trio
@@ -63,7 +64,8 @@ class BackOffice:
             spool=Spool(settings.data_dir / FOLDER, self._process.id),
             models=self._models,
         )
-        self._directory = Directory(database, read_personas, spoken.current)
+        personas = partial(read_personas, usual_keys=settings.persona().dtmf)
+        self._directory = Directory(database, personas, spoken.current)
         self.reception = Reception(
             find=self._directory.route,
             book=self._rung,

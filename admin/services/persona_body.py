@@ -122,8 +122,8 @@ class PersonaBody(msgspec.Struct, frozen=True, kw_only=True):
     language: that it speaks, "" if its instructions say; model: null for the server's; instructions, greeting: may have
     gaps, `{{shop.name}}`, filled with the facts of each call; greeting: spoken first, "" lets the caller begin;
     apology: said when no model can be reached; noise_reduction: how far the caller's mouth is from the microphone;
-    tools: the names of those that it may use, null for all; keys: what a key that a caller presses stands for;
-    max_duration_s: of a call, 0 for no limit.
+    tools: the names of those that it may use, null for all; keys: what a key that a caller presses stands for, null for
+    the server's staff key, {} for none; max_duration_s: of a call, 0 for no limit.
     """
 
     name: Name
@@ -142,7 +142,7 @@ class PersonaBody(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[list[ToolName], msgspec.Meta(max_length=64)] | None = None
     barge_in: BargeIn = BargeIn()
     silence: Silence = Silence()
-    keys: dict[Key, Literal["staff"]] = {}
+    keys: dict[Key, Literal["staff"]] | None = None
     max_duration_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 3600
     privacy: PrivacyPolicy = PrivacyPolicy()
 
@@ -205,8 +205,11 @@ def patched(body: PersonaBody, patch: dict[str, Any]) -> PersonaInput:
         raise InvalidInputError(str(error)) from None
 
 
-def to_relay(body: PersonaBody, facts: CallFacts) -> Persona:
-    """Who answers one call: the persona, its texts filled with the call's facts."""
+def to_relay(body: PersonaBody, facts: CallFacts, usual_keys: KeyPolicy = _RELAY.dtmf) -> Persona:
+    """Who answers one call: the persona, its texts filled with the call's facts.
+
+    usual_keys: of a persona that does not say what its keys stand for.
+    """
     values = facts.values()
     return Persona(
         instructions=templates.fill(body.instructions, values),
@@ -224,7 +227,7 @@ def to_relay(body: PersonaBody, facts: CallFacts) -> Persona:
         barge_in=BargeInPolicy(**msgspec.structs.asdict(body.barge_in)),
         silence=_silence(body.silence),
         limits=_limits(body.max_duration_s),
-        dtmf=KeyPolicy(actions=dict(body.keys)),
+        dtmf=usual_keys if body.keys is None else KeyPolicy(actions=dict(body.keys)),
         privacy=Privacy(**msgspec.structs.asdict(body.privacy)),
     )
 

@@ -9,12 +9,16 @@ from sqlalchemy import Connection
 from admin.services.directory import StoredPersona
 from admin.services.persona_body import PersonaBody, to_relay
 from admin.store import personas
+from relay import KeyPolicy
 
 _logger = structlog.stdlib.get_logger("tautline.directory")
 
 
-def read_personas(connection: Connection) -> list[StoredPersona]:
-    """Every account's, in their newest versions. One that a newer Tautline has written may be none that we can read."""
+def read_personas(connection: Connection, usual_keys: KeyPolicy | None = None) -> list[StoredPersona]:
+    """Every account's, in their newest versions. One that a newer Tautline has written may be none that we can read.
+
+    usual_keys: of those that do not say what their keys stand for, None for none.
+    """
     stored = []
     for row in personas.all_current(connection):
         try:
@@ -28,7 +32,7 @@ def read_personas(connection: Connection) -> list[StoredPersona]:
                 account_id=row["account_id"],
                 is_active=row["is_active"],
                 number=row["version"],
-                render=partial(to_relay, body),
+                render=partial(to_relay, body, usual_keys=usual_keys or KeyPolicy()),
             )
         )
     return stored

@@ -16,7 +16,7 @@ from admin.services.persona_body import (
 )
 from admin.services.templates import CallFacts
 from benchmarks.simulators.openai.session_config import default_session, updated_session
-from relay import Persona, SemanticVad, ServerVad
+from relay import KeyPolicy, Persona, SemanticVad, ServerVad
 from relay.persona import session_config
 
 FACTS = CallFacts(shop_name="Da Mario", caller_number="+4930901820")
@@ -99,6 +99,12 @@ def test_the_model_is_told_the_language_as_far_as_it_understands_its_name(langua
 def test_no_tools_and_all_tools_are_two_things() -> None:
     assert to_relay(body(tools=[]), FACTS).tools == frozenset()
     assert to_relay(body(tools=None), FACTS).tools is None
+
+
+@pytest.mark.parametrize(("keys", "actions"), [(None, {"9": "staff"}), ({}, {}), ({"0": "staff"}, {"0": "staff"})])
+def test_the_servers_staff_key_is_everybodys_who_says_nothing_else(keys: Any, actions: dict[str, str]) -> None:
+    made = to_relay(body(keys=keys), FACTS, usual_keys=KeyPolicy(actions={"9": "staff"}))
+    assert made.dtmf.actions == actions
 
 
 def test_who_asks_a_model_to_think_that_cannot_is_told() -> None:
