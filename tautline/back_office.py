@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-import msgspec
 import trio
 
 from admin.api import Api, Telephone, open_api
@@ -31,15 +30,16 @@ from admin.services.twilio_rest import TwilioRest
 from admin.store.database import Database
 from relay import Arrival, LogEvent, Persona
 from tautline import setup_token
-from tautline.phrases import SpokenPersona
 from tautline.settings import Settings
 from tautline.shared import SharedBoards, Worker
+from tautline.spoken_personas import SpokenPersonas
 from tautline.store import prepare, wall_time
 
 
 class BackOffice:
-    """Args: worker, who this process is among several that share the port, None when it serves alone; spoken, the
-    settings' persona, which answers where no other does; speech, where previews are spoken, None where they cannot be.
+    """Args: worker, who this process is among several that share the port, None when it serves alone; spoken, gives all
+    personas their audio, and answers as the settings' one where there is no other; speech, where previews are spoken,
+    None where they cannot be.
 
     Attributes: api and reception, for the app; live, the calls in progress; records, of all calls.
     """
@@ -49,7 +49,7 @@ class BackOffice:
         settings: Settings,
         database: Database,
         worker: Worker | None,
-        spoken: SpokenPersona,
+        spoken: SpokenPersonas,
         speech: OpenSpeech | None = None,
     ) -> None:
         self._settings, self._database, self._worker, self._spoken = settings, database, worker, spoken
@@ -65,7 +65,7 @@ class BackOffice:
             models=self._models,
         )
         personas = partial(read_personas, usual_keys=settings.persona().dtmf)
-        self._directory = Directory(database, personas, spoken.current)
+        self._directory = Directory(database, personas, lambda: spoken.usual, announce=spoken.want)
         self.reception = Reception(
             find=self._directory.route,
             book=self._rung,
@@ -79,10 +79,7 @@ class BackOffice:
         """The persona of a call that begins: the version that its token claims, else whoever its number has now."""
         route = self._directory.route(own_number(arrival))
         version = arrival.persona_version or route.persona_version
-        persona = self._directory.persona_for(version, facts_of(arrival, route, wall_time()))
-        if persona.apology_audio:
-            return persona
-        return msgspec.structs.replace(persona, apology_audio=self._spoken.apology_clip)
+        return self._spoken.with_audio(self._directory.persona_for(version, facts_of(arrival, route, wall_time())))
 
     def offer(self, call_sid: str, event: LogEvent) -> None:
         """See relay.CallLog."""

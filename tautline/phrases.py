@@ -1,73 +1,80 @@
-"""Phrases: what is always said in the same words, spoken once and kept: the persona's greeting and its apology.
+"""Phrases: what is always said in the same words, spoken once and kept: a persona's greeting and its apology.
 
-Stands beside the calls. `Phrases` is the folder they lie in; `SpokenPersona` gives each call that begins the persona
-with as much of them as there is by then, and has the rest rendered. Whatever goes wrong here, calls go on: the model
-speaks the greeting, and a built-in apology stands in for the persona's own.
+`Phrases` is the folder they lie in, one file for each text, voice, speed and model, whoever says it. Several processes
+may have the same folder: a file is there as a whole or not at all, and two that make the same one do no harm.
 """
 
 import hashlib
 import os
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
-from random import SystemRandom
 from typing import Literal
 
 import msgspec
-import structlog
-import trio
 
 from proto import mulaw
-from relay import Persona, RenderingError, render_speech
-from relay.rendering import MAX_AUDIO_MS, VERSION, Connect
-from relay.retry import Failure, Retry, RetryIn, failure_of_code
+from relay import Persona
+from relay.rendering import MAX_AUDIO_MS, VERSION
 
 FOLDER = "phrases"  # within DATA_DIR
 APOLOGY_CLIP = Path(__file__).parent / "sounds" / "apology.ulaw"
-RENDER_WITHIN_S = 30.0  # one attempt; two seconds are usual
-RETRY_FOR_S = 600.0  # while the service is in trouble; then the next start of the server tries again
-LONGEST_PAUSE_S = 60.0
-LOOK_EVERY_S = 5.0  # for what another process renders
-MAX_MISSPOKEN = 3  # each attempt costs as much as a short answer
+KEPT_BYTES = 256 * 1024 * 1024  # on disk; some 8000 greetings of four seconds
 
 Place = Literal["greeting", "apology"]
 
 _MAX_BYTES = MAX_AUDIO_MS * mulaw.BYTES_PER_MS
-_logger = structlog.stdlib.get_logger("tautline.phrases")
+_SOUND, _UNFINISHED = ".ulaw", ".part"
 
 
 class Phrase(msgspec.Struct, frozen=True, kw_only=True):
-    """Who says what. service: its address with the model, since another service would have another voice."""
+    """Who says what, and how.
+
+    service: its address with the model, since another one would have another voice; speed: as Persona's.
+    """
 
     service: str
     voice: str
     text: str
+    speed: float = 1.0
 
     @property
     def file_name(self) -> str:
         """Where it is kept: a hash, so that no text and no voice can name a path."""
-        facts = msgspec.json.encode((VERSION, self.service, self.voice, self.text))
-        return f"{hashlib.sha256(facts).hexdigest()}.ulaw"
+        facts = msgspec.json.encode((VERSION, self.service, self.voice, self.speed, self.text))
+        return f"{hashlib.sha256(facts).hexdigest()}{_SOUND}"
 
 
 def phrases_of(persona: Persona, service: str) -> dict[Place, Phrase]:
     """What this persona always says in the same words."""
     texts: dict[Place, str] = {"greeting": persona.greeting, "apology": persona.apology}
-    return {place: Phrase(service=service, voice=persona.voice, text=text) for place, text in texts.items() if text}
+    return {
+        place: Phrase(service=service, voice=persona.voice, text=text, speed=persona.speed)
+        for place, text in texts.items()
+        if text.strip()
+    }
 
 
 class Phrases:
-    """A folder of rendered phrases: raw μ-law, one file each, which nobody deletes. Its methods wait for the disk."""
+    """A folder of rendered phrases: raw μ-law, one file each. Its methods wait for the disk.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args: kept_bytes, how much it may hold, unless more is in use.
+    """
+
+    def __init__(self, folder: Path, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._folder, self._kept_bytes = folder, kept_bytes
 
     def find(self, phrase: Phrase) -> bytes:
-        """Its audio; b"" when there is none that can be played."""
+        """Its audio, which is used now; b"" when there is none that can be played."""
+        path = self._folder / phrase.file_name
         try:
-            with (self._folder / phrase.file_name).open("rb") as file:
+            with path.open("rb") as file:
                 audio = file.read(_MAX_BYTES + 1)
         except OSError:
             return b""
+        with suppress(OSError):
+            os.utime(path)  # the time of a file is that of its last use
         is_sound = 0 < len(audio) <= _MAX_BYTES and len(audio) % mulaw.FRAME_BYTES == 0
         return audio if is_sound and not mulaw.is_silence(audio) else b""
 
@@ -75,7 +82,7 @@ class Phrases:
         """Store it: all of it or nothing, whatever happens meanwhile. Raises: OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Next to where it goes: only within one file system does a rename replace in one step.
-        descriptor, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
+        descriptor, name = tempfile.mkstemp(dir=self._folder, suffix=_UNFINISHED)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(audio)
@@ -86,95 +93,21 @@ class Phrases:
             Path(name).unlink(missing_ok=True)
             raise
 
+    def tidy(self, in_use: Collection[Phrase]) -> None:
+        """Delete what has not been used for longest, as far as there is too much, and never what is in use.
 
-class SpokenPersona:
-    """A persona whose phrases become audio by and by.
-
-    Args: persona; phrases, where they are kept; service, as in Phrase; connect, opens a line to it; renders, whether
-    what is missing is rendered here, not by another process that keeps it in the same place.
-    Attributes: apology_clip, the built-in apology, for whoever has none of their own.
-    """
-
-    def __init__(
-        self, persona: Persona, phrases: Phrases, *, service: str, connect: Connect, renders: bool = True
-    ) -> None:
-        # In English, whatever the text says, but there before any model has spoken.
-        self.apology_clip = APOLOGY_CLIP.read_bytes()
-        self._persona = msgspec.structs.replace(persona, apology_audio=self.apology_clip)
-        self._wanted = phrases_of(persona, service)
-        self._phrases, self._connect, self._renders = phrases, connect, renders
-
-    def current(self) -> Persona:
-        """The persona with what has been rendered so far."""
-        return self._persona
-
-    async def keep_rendered(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Use what was rendered before, then render what is missing, or wait for it; started in between.
-
-        Ends when all is there or given up.
+        Raises: OSError.
         """
-        missing = await self._use_found()
-        _logger.info(
-            "phrases.found", rendered=[place for place in self._wanted if place not in missing], missing=missing
-        )
-        task_status.started()
-        try:
-            if not self._renders:
-                await self._use_what_comes(missing)
-                return
-            for place in missing:
-                await self._render(place)
-        except Exception:  # a fault of ours costs the phrases, not the calls
-            _logger.exception("phrases.broken")
+        spared, size_bytes = {phrase.file_name for phrase in in_use}, 0
+        for _, file_bytes, path in sorted(self._files(), reverse=True):
+            size_bytes += file_bytes
+            if size_bytes > self._kept_bytes and path.name not in spared:
+                path.unlink(missing_ok=True)
 
-    async def _use_found(self) -> list[Place]:
-        found = await trio.to_thread.run_sync(self._find_all)
-        for place, audio in found.items():
-            self._use(place, audio)
-        return [place for place in self._wanted if place not in found]
-
-    async def _use_what_comes(self, missing: list[Place]) -> None:
-        with trio.move_on_after(len(missing) * RETRY_FOR_S):  # by then who renders has given up
-            while missing:
-                await trio.sleep(LOOK_EVERY_S)
-                missing = await self._use_found()
-
-    def _find_all(self) -> dict[Place, bytes]:
-        audio = {place: self._phrases.find(phrase) for place, phrase in self._wanted.items()}
-        return {place: each for place, each in audio.items() if each}
-
-    def _use(self, place: Place, audio: bytes) -> None:
-        """From the next call on."""
-        self._persona = msgspec.structs.replace(self._persona, **{f"{place}_audio": audio})
-
-    async def _render(self, place: Place) -> None:
-        """Until it is in use, or given up."""
-        retry, misspoken = Retry(SystemRandom(), budget_s=RETRY_FOR_S, longest_s=LONGEST_PAUSE_S), 0
-        while (error := await self._attempt(place)) is not None:
-            misspoken += error.failure is None
-            verdict = retry.failed(error.failure or failure_of_code(None), trio.current_time())
-            if not isinstance(verdict, RetryIn) or misspoken == MAX_MISSPOKEN:
-                _logger.warning("phrases.given_up", phrase=place, why=error.detail, help="The next start tries again.")
-                return
-            _logger.debug("phrases.attempt_failed", phrase=place, why=error.detail, again_in_s=verdict.delay_s)
-            await trio.sleep(verdict.delay_s)
-
-    async def _attempt(self, place: Place) -> RenderingError | None:
-        phrase = self._wanted[place]
-        try:
-            with trio.fail_after(RENDER_WITHIN_S):
-                audio = await render_speech(self._connect, phrase.voice, phrase.text)
-        except trio.TooSlowError:
-            return RenderingError(f"it was not spoken within {RENDER_WITHIN_S:.0f} s", Failure(kind="silent"))
-        except RenderingError as error:
-            return error
-        self._use(place, audio)
-        await self._keep(phrase, audio)
-        _logger.info("phrases.rendered", phrase=place, audio_ms=mulaw.duration_ms(len(audio)))
-        return None
-
-    async def _keep(self, phrase: Phrase, audio: bytes) -> None:
-        try:
-            await trio.to_thread.run_sync(self._phrases.keep, phrase, audio)
-        except OSError as error:
-            _logger.warning("phrases.not_kept", why=error.strerror, help="Set DATA_DIR to a writable directory.")
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """Each with its time and its size, also what a process that was killed has not finished."""
+        for path in self._folder.iterdir():
+            if path.suffix in (_SOUND, _UNFINISHED):
+                with suppress(FileNotFoundError):  # another process tidies, too
+                    about = path.stat()
+                    yield about.st_mtime_ns, about.st_size, path

@@ -47,10 +47,11 @@ from relay import (
 )
 from tautline.back_office import BackOffice
 from tautline.captures import CaptureFolder
-from tautline.phrases import FOLDER, Phrases, SpokenPersona
+from tautline.phrases import FOLDER, Phrases
 from tautline.ports import open_shared_listeners
 from tautline.settings import SIMULATOR, Settings
 from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
+from tautline.spoken_personas import SpokenPersonas
 from tautline.store import open_database
 from tautline.tunnel import open_tunnel
 from tautline.web import open_web_app
@@ -119,14 +120,7 @@ class Server:
             # The spares are for callers, who wait.
             return Speech(connect=partial(open_upstream, spoken, self._pump, tls), service=spoken.url)
 
-        usual = speech(None)
-        self._persona = SpokenPersona(
-            settings.persona(),
-            Phrases(settings.data_dir / FOLDER),
-            service=usual.service,
-            connect=usual.connect,
-            renders=is_first,
-        )
+        self._spoken = SpokenPersonas(settings.persona(), Phrases(settings.data_dir / FOLDER), speech, renders=is_first)
         self._captures = CaptureFolder(
             settings.capture_dir, version=about.version(), keeps_private=settings.capture_audio == "on"
         )
@@ -136,7 +130,7 @@ class Server:
             call_log = _Tee(self._shared_totals, call_log)
         self.office: BackOffice | None = None
         if database is not None:
-            self.office = BackOffice(settings, database, worker, self._persona, speech if key else None)
+            self.office = BackOffice(settings, database, worker, self._spoken, speech if key else None)
             call_log = _Tee(call_log, self.office)
         self.switchboard = Switchboard(
             self._who_answers,
@@ -178,7 +172,7 @@ class Server:
             if self._shared_totals is not None:
                 nursery.start_soon(self._share_totals, self._shared_totals)
             if self._settings.renders_phrases:
-                await nursery.start(self._persona.keep_rendered)  # the first call has what is there
+                await nursery.start(self._spoken.keep_rendered)  # the first call has what is there
             entry = Entry(carry=self.switchboard.carry, serve_web=serve_web, admit=self._admit)
             proxies = self._settings.proxy_networks()
             door = Door(entry, self._pump, self.totals, seats=self._seats, trusted_proxies=proxies)
@@ -207,7 +201,9 @@ class Server:
         return await open_shared_listeners(host, port)
 
     def _who_answers(self, arrival: Arrival) -> Persona:
-        return self._persona.current() if self.office is None else self.office.who_answers(arrival)
+        if self.office is None:
+            return self._spoken.with_audio(self._spoken.usual)
+        return self.office.who_answers(arrival)
 
     def _all_totals(self) -> Totals:
         """What a scrape is told: of all who share the port."""

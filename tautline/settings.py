@@ -222,7 +222,7 @@ DOCUMENTED: tuple[Documented, ...] = (
     *PERSONA_DOCUMENTED,
     Documented(
         variable="CACHE_GREETING",
-        meaning="Whether greeting and apology are rendered once and kept in DATA_DIR; off has the model greet live.",
+        meaning="Whether greetings and apologies are rendered once and kept in DATA_DIR; off has the model greet live.",
         must_be="off or on",
         example="off",
     ),

@@ -10,7 +10,7 @@ has read a newer one meanwhile, so versions are kept for a while after they were
 far, and then the newest that is known answers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -31,23 +31,43 @@ from relay import Persona
 LOOK_EVERY_S: Final = 1.0
 REPLACED_KEPT_S: Final = 300.0  # a token lives for a minute
 MAX_REPLACED: Final = 1000
+MAX_ANSWERING: Final = 500  # that are announced; the others answer as well
+
+# What texts may say of a call before it comes in.
+_OF_ALL_CALLS: Final = frozenset({"call.direction"})
+_OF_A_NUMBER: Final = _OF_ALL_CALLS | {"shop.name", "shop.number"}
 
 _logger = structlog.stdlib.get_logger("tautline.directory")
 
 
 class StoredPersona(msgspec.Struct, frozen=True, kw_only=True):
-    """A persona's newest version. render: makes of it who answers one call."""
+    """A persona's newest version.
+
+    render: makes of it who answers one call; greeting_gaps: the names of what its greeting is filled with.
+    """
 
     id: UUID
     account_id: UUID
     is_active: bool
     number: int
     render: Callable[[CallFacts], Persona]
+    greeting_gaps: frozenset[str] = frozenset()
 
     @property
     def version(self) -> str:
         """How a stream's token names it."""
         return f"{self.id.hex}:{self.number}"
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who answers calls, as far as that is known before one comes.
+
+    version: as StoredPersona's, "" for the settings' persona; persona: without a greeting, if that is another one from
+    call to call.
+    """
+
+    version: str
+    persona: Persona
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +94,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The directory at one moment. routes: by number; personas: by id, in hex; elsewhere: numbers of no account."""
+    """The directory at one moment.
+
+    routes: by number; personas: by id, in hex; elsewhere: numbers of no account; answering: all that answer a number or
+    are active, the same persona more than once where it greets in more than one way.
+    """
 
     version: str = ""
     routes: Mapping[str, Route] = {}
     personas: Mapping[str, StoredPersona] = {}
     elsewhere: Route = Route()
+    answering: Sequence[Answering] = ()
 
 
 ReadPersonas = Callable[[Connection], Sequence[StoredPersona]]
@@ -88,8 +113,8 @@ ReadPersonas = Callable[[Connection], Sequence[StoredPersona]]
 class Directory:
     """Answers from memory. Its methods but `keep_fresh` wait for nothing.
 
-    Args: read_personas, gives every account's, in a thread; default, the settings' own persona, as it is by now; clock,
-    monotonic seconds.
+    Args: read_personas, gives every account's, in a thread; default, the settings' own persona; announce, told who
+    answers after each reading; clock, monotonic seconds.
     """
 
     def __init__(
@@ -98,9 +123,11 @@ class Directory:
         read_personas: ReadPersonas,
         default: Callable[[], Persona],
         *,
+        announce: Callable[[Sequence[Answering]], None] = lambda _: None,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._database, self._read_personas, self._default, self._clock = database, read_personas, default, clock
+        self._announce = announce
         self._snapshot: Snapshot | None = None
         self._replaced: dict[str, tuple[StoredPersona, float]] = {}  # by version, in the order of their replacement
         self._is_stale = trio.Event()
@@ -120,13 +147,8 @@ class Directory:
         if not version:
             return self._default()
         stored = self._stored(version)
-        if stored is None:
-            return self._default()
-        try:
-            return stored.render(facts or CallFacts())
-        except Exception:  # a fault of ours in what one persona says costs its call the persona, not the call
-            _logger.exception("persona.not_rendered", version=version)
-            return self._default()
+        persona = None if stored is None else _rendered(stored, facts or CallFacts())
+        return self._default() if persona is None else persona
 
     def changed(self) -> None:
         """Something of it was changed: read it again, at once."""
@@ -178,6 +200,7 @@ class Directory:
         for version in {*outdated, *surplus}:
             del self._replaced[version]
         self._snapshot = found
+        self._announce(found.answering)
 
     def _not_read(self, error: Exception) -> None:
         """Said once, until it can be read again."""
@@ -197,14 +220,52 @@ def _read(connection: Connection, known: str | None, read_personas: ReadPersonas
     active = {stored.account_id: stored for stored in personas if stored.is_active}
     by_id = {stored.id: stored for stored in personas}
     first_account = users.first_account(connection)
+    routes = {row["number"]: _route(row, by_id, active) for row in phone_numbers.all_of_them(connection)}
     return Snapshot(
         version=version,
-        routes={row["number"]: _route(row, by_id, active) for row in phone_numbers.all_of_them(connection)},
+        routes=routes,
         personas={stored.id.hex: stored for stored in personas},
         elsewhere=Route(
             account_id=first_account, persona=active.get(first_account) if first_account is not None else None
         ),
+        answering=_answering(routes, active.values()),
     )
+
+
+def _answering(routes: Mapping[str, Route], active: Iterable[StoredPersona]) -> Sequence[Answering]:
+    """Who answers a number; and who is active, for calls to other numbers and for those that we place."""
+    known = [
+        (route.persona, CallFacts(shop_name=route.label, shop_number=number), _OF_A_NUMBER)
+        for number, route in routes.items()
+        if route.persona is not None
+    ]
+    known += [(stored, CallFacts(), _OF_ALL_CALLS) for stored in active]
+    found: dict[tuple[str, ...], Answering | None] = {}
+    for stored, facts, names in known:
+        greets_alike = stored.greeting_gaps <= names
+        filled = facts.values() if greets_alike else {}
+        key = (stored.version, *(filled.get(name, "") for name in sorted(stored.greeting_gaps)))
+        if key not in found and len(found) < MAX_ANSWERING:
+            found[key] = _answering_with(stored, facts, greets_alike=greets_alike)
+    return [each for each in found.values() if each is not None]
+
+
+def _answering_with(stored: StoredPersona, facts: CallFacts, *, greets_alike: bool) -> Answering | None:
+    persona = _rendered(stored, facts)
+    if persona is None:
+        return None
+    return Answering(
+        version=stored.version, persona=persona if greets_alike else msgspec.structs.replace(persona, greeting="")
+    )
+
+
+def _rendered(stored: StoredPersona, facts: CallFacts) -> Persona | None:
+    """Who answers; None for a fault of ours in what one persona says."""
+    try:
+        return stored.render(facts)
+    except Exception:  # it costs its calls the persona, not the calls
+        _logger.exception("persona.not_rendered", version=stored.version)
+        return None
 
 
 def _route(row: RowMapping, by_id: Mapping[UUID, StoredPersona], active: Mapping[UUID, StoredPersona]) -> Route:

@@ -6,6 +6,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from admin.services import templates
 from admin.services.directory import StoredPersona
 from admin.services.persona_body import PersonaBody, to_relay
 from admin.store import personas
@@ -32,6 +33,7 @@ def read_personas(connection: Connection, usual_keys: KeyPolicy | None = None) -
                 account_id=row["account_id"],
                 is_active=row["is_active"],
                 number=row["version"],
+                greeting_gaps=templates.gaps(body.greeting),
                 render=partial(to_relay, body, usual_keys=usual_keys or KeyPolicy()),
             )
         )

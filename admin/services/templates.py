@@ -79,6 +79,11 @@ def check(field: str, text: str) -> None:
             raise _problem(field, text, gap.start(), f"nothing is called {name[:64]!r} here; there are {names}")
 
 
+def gaps(text: str) -> frozenset[str]:
+    """The names of what a text is filled with."""
+    return frozenset(gap["name"].strip() for gap in _GAP.finditer(text) if gap["name"] is not None)
+
+
 def is_known(name: str) -> bool:
     """Whether a gap may have this name."""
     if name.startswith(VARIABLE):

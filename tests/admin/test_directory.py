@@ -1,6 +1,6 @@
 """Who answers a number, from memory: changed at once, kept when the database is gone, never a reason to wait."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,9 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from admin.errors import StoreUnavailableError
-from admin.services.directory import LOOK_EVERY_S, REPLACED_KEPT_S, Directory, Route, StoredPersona
+from admin.services import directory as directory_module
+from admin.services import stored_personas
+from admin.services.directory import LOOK_EVERY_S, REPLACED_KEPT_S, Answering, Directory, Route, StoredPersona
 from admin.services.fallbacks import CLOSED, Voicemail
 from admin.services.templates import CallFacts
 from admin.store import directory as store
@@ -23,6 +25,7 @@ from admin.store.column_types import new_id
 from admin.store.database import Database, Result, Work
 from admin.store.schema import personas
 from relay import Persona
+from tests.admin.services.persona_rows import add_persona
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
 NUMBER, OTHER = "+4930901820", "+4930901821"
@@ -334,3 +337,101 @@ async def test_one_table_that_is_not_there_yet_costs_no_call(scene: Scene) -> No
         await scene.start()
     assert scene.answers() == SETTINGS.instructions
     assert [each["event"] for each in logs] == ["directory.not_read"]
+
+
+# Who is announced, so that what they always say can be spoken beforehand.
+
+
+def announcing(
+    scene: Scene, read: Callable[[Connection], Sequence[StoredPersona]] = stored_personas.read_personas
+) -> list[list[tuple[str, str]]]:
+    """Versions and greetings, as they are announced after each reading of the scene's directory."""
+    announced: list[list[tuple[str, str]]] = []
+
+    def announce(answering: Sequence[Answering]) -> None:
+        announced.append(sorted((each.version, each.persona.greeting) for each in answering))
+
+    scene.directory = Directory(scene.database, read, lambda: SETTINGS, announce=announce)
+    return announced
+
+
+def with_greeting(scene: Scene, account_id: UUID, greeting: str, *, is_active: bool = False) -> UUID:
+    persona_id = add_persona(scene.database, account_id, greeting=greeting)
+    with scene.database.engine.begin() as connection:
+        if is_active:
+            connection.execute(personas.update().where(personas.c.id == persona_id).values(is_active=True))
+        store.bump(connection)
+    return persona_id
+
+
+async def test_who_answers_is_announced_with_what_all_calls_to_a_number_hear(scene: Scene) -> None:
+    account, announced = scene.shop.account(), announcing(scene)
+    texts = ("Hello.", "{{shop.name}}, {{shop.number}}.", "{{caller.number}}!")
+    plain, own, personal = (with_greeting(scene, account, text) for text in texts)
+    with_greeting(scene, account, "Nobody ever hears me.")
+    scene.shop.number(account, NUMBER, persona_id=own, label="Luna")
+    scene.shop.number(account, OTHER, persona_id=own, label="Mario")
+    scene.shop.number(account, "+4930901822", persona_id=plain)
+    scene.shop.number(account, "+4930901823", persona_id=personal)
+    await scene.start()
+    assert announced == [
+        sorted(
+            [
+                (f"{own.hex}:1", f"Luna, {NUMBER}."),
+                (f"{own.hex}:1", f"Mario, {OTHER}."),
+                (f"{plain.hex}:1", "Hello."),
+                (f"{personal.hex}:1", ""),  # which each call hears in its own words
+            ]
+        )
+    ]
+
+
+async def test_who_becomes_active_is_announced_at_once_and_once(scene: Scene) -> None:
+    account, announced = scene.shop.account(), announcing(scene)
+    scene.shop.number(account, NUMBER)
+    scene.shop.number(account, OTHER)
+    await scene.start()
+    luna = with_greeting(scene, account, "Hello.", is_active=True)
+    await scene.told()
+    await scene.second()
+    assert announced == [[], [(f"{luna.hex}:1", "Hello.")]]
+
+
+async def test_who_is_active_without_a_number_greets_as_it_would_anywhere(scene: Scene) -> None:
+    account, announced = scene.shop.account(), announcing(scene)
+    luna = with_greeting(scene, account, "{{shop.name}}.", is_active=True)
+    mario = with_greeting(scene, scene.shop.account(), "Hello.", is_active=True)
+    await scene.start()
+    assert announced == [sorted([(f"{luna.hex}:1", ""), (f"{mario.hex}:1", "Hello.")])]
+
+
+async def test_only_so_many_are_announced_and_all_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_module, "MAX_ANSWERING", 2)
+    announced = announcing(scene)
+    for number in range(3):
+        account = scene.shop.account()
+        with_greeting(scene, account, f"Hello from {number}.", is_active=True)
+        scene.shop.number(account, f"+493090182{number}")
+    await scene.start()
+    assert len(announced[0]) == 2
+    found = [scene.directory.route(f"+493090182{number}").persona_version for number in range(3)]
+    assert {scene.directory.persona_for(version).greeting for version in found} == {
+        f"Hello from {number}." for number in range(3)
+    }
+
+
+async def test_a_persona_that_cannot_be_made_keeps_nobody_else_from_being_announced(scene: Scene) -> None:
+    def broken(_: CallFacts) -> Persona:
+        raise KeyError("a bug")
+
+    def read(connection: Connection) -> list[StoredPersona]:
+        first, *others = stored_personas.read_personas(connection)
+        return [msgspec.structs.replace(first, render=broken), *others]
+
+    account, announced = scene.shop.account(), announcing(scene, read)
+    for number, text in ((NUMBER, "Hello."), (OTHER, "Good evening.")):
+        scene.shop.number(account, number, persona_id=with_greeting(scene, account, text))
+    with capture_logs() as logs:
+        await scene.start()
+    assert len(announced[0]) == 1
+    assert [each["event"] for each in logs] == ["persona.not_rendered"]

@@ -21,6 +21,7 @@ from benchmarks.simulators.openai import SimulatorConfig
 from benchmarks.simulators.openai import serve as serve_openai
 from benchmarks.simulators.twilio import CallOptions, CallReport, Delivery, HangUp, Recording, place_call
 from relay import Arrival, CallStarted
+from tautline.phrases import APOLOGY_CLIP
 from tautline.serve import Server
 from tests.relay.calls import Records
 from tests.tautline.test_serve import PUBLIC_URL, SETTINGS, TOKEN
@@ -122,7 +123,8 @@ async def test_without_a_token_the_numbers_own_persona_answers_and_knows_who_cal
     database: Database, tmp_path: Path
 ) -> None:
     set_up(database, label="Luna")
-    server = Server(msgspec.structs.replace(SETTINGS, data_dir=tmp_path), Records(), database=database)
+    settings = msgspec.structs.replace(SETTINGS, data_dir=tmp_path, staff_number="+4930901820", staff_key="9")
+    server = Server(settings, Records(), database=database)
     assert server.office is not None
     arrival = Arrival(call_sid="CA1", parameters={"called": NUMBER, "caller": "+15551230001"})
     assert server.office.who_answers(arrival).greeting != "Luna's, +15551230001!"
@@ -132,4 +134,7 @@ async def test_without_a_token_the_numbers_own_persona_answers_and_knows_who_cal
         renewed = {"name": "Luna", "language": "", "body": body, "change": "edited"}
         personas.renew(connection, persona["id"], 2, **renewed, by=persona["account_id"], at=AT)
     async with server.office.at_work():
-        assert server.office.who_answers(arrival).greeting == "Luna's, +15551230001!"
+        luna = server.office.who_answers(arrival)
+    assert luna.greeting == "Luna's, +15551230001!"
+    assert luna.dtmf.actions == {"9": "staff"}  # the server's
+    assert luna.apology_audio == APOLOGY_CLIP.read_bytes()  # until her own is rendered

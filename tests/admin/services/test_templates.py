@@ -125,3 +125,8 @@ def test_a_value_comes_out_as_it_went_in_but_for_its_line_breaks(value: str) -> 
     assert len(filled.splitlines()) == 1
     if value.isprintable():
         assert filled == f"<{value.strip()}>"
+
+
+def test_the_gaps_of_a_text_are_told_by_their_names() -> None:
+    assert templates.gaps("{{ shop.name }}, {{shop.name}}: {{variables.dish}}") == {"shop.name", "variables.dish"}
+    assert templates.gaps(r"Hello. \{{shop.name}} {{ ") == frozenset()
