@@ -4,25 +4,29 @@
 calls. The defaults are the relay's own.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
 
 from admin.services.outcomes import STAFF
 from admin.services.persona_body import DEFAULT_INSTRUCTIONS
-from relay import Persona, Privacy
-from relay.bargein import BargeInPolicy
-from relay.keypad import KeyPolicy
-from relay.patience import Limits, SilencePolicy
+from relay import (
+    MAX_RENDERED_CHARACTERS,
+    BargeInPolicy,
+    CallLimits,
+    KeyPolicy,
+    Persona,
+    Privacy,
+    SilencePolicy,
+)
 from relay.privacy import may_capture_private
-from relay.rendering import MAX_TEXT_CHARACTERS
 from tautline.documented import Documented
+from tautline.setting_types import Number, Switch, Word
 
 NO_KEY = "none"  # STAFF_KEY: an empty variable means unset, so having no key needs a word
 
-Word = Annotated[str, msgspec.Meta(pattern=r"\A[\x21-\x7e]+\Z", max_length=500)]  # it travels in headers and URLs
 Prose = Annotated[str, msgspec.Meta(max_length=20_000)]
-Switch = Literal["off", "on"]
 
 _BARGE_IN = {
     "on": BargeInPolicy(),
@@ -37,18 +41,19 @@ class PersonaSettings(msgspec.Struct, frozen=True, kw_only=True, rename="upper")
     voice: Word = "marin"
     instructions: Prose = DEFAULT_INSTRUCTIONS
     greeting: Prose = ""
-    apology: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)] = Persona(instructions="").apology
+    apology: Annotated[str, msgspec.Meta(max_length=MAX_RENDERED_CHARACTERS)] = Persona(instructions="").apology
     reconnect_within_s: Annotated[int, msgspec.Meta(ge=0, le=60)] = 8
     barge_in: Literal["on", "off", "local"] = "on"
     protect_greeting: Switch = "off"
     silence_prompt_s: Annotated[int, msgspec.Meta(ge=0, le=600)] = 12
     silence_prompts_max: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
     max_call_minutes: Annotated[int, msgspec.Meta(ge=0, le=1440)] = 60
-    staff_number: Annotated[str, msgspec.Meta(pattern=r"\A\+[1-9][0-9]{6,14}\Z")] | None = None
+    staff_number: Number | None = None
     staff_key: Annotated[str, msgspec.Meta(pattern=r"\A([0-9*#]|none)\Z")] = "0"
     keep_audio: Switch = "on"
     keep_transcript: Switch = "on"
     mask_digits: Switch = "off"
+    cache_greeting: Switch = "on"
 
     def persona(self) -> Persona:
         """Who answers, as far as the environment says."""
@@ -62,7 +67,7 @@ class PersonaSettings(msgspec.Struct, frozen=True, kw_only=True, rename="upper")
             silence=SilencePolicy(
                 prompt_after_s=self.silence_prompt_s or None, end_after_prompts=self.silence_prompts_max
             ),
-            limits=Limits(max_duration_s=self.max_call_minutes * 60.0 or None),
+            limits=CallLimits(max_duration_s=self.max_call_minutes * 60.0 or None),
             dtmf=self._keys(),
             privacy=self._privacy(),
         )
@@ -106,7 +111,7 @@ PERSONA_DOCUMENTED: tuple[Documented, ...] = (
     Documented(
         variable="APOLOGY",
         meaning="What is said before the call is handed on because the model cannot be reached.",
-        must_be=f"a text of at most {MAX_TEXT_CHARACTERS} characters",
+        must_be=f"a text of at most {MAX_RENDERED_CHARACTERS} characters",
         example='"Sorry, our assistant is out of reach just now."',
     ),
     Documented(
@@ -174,5 +179,18 @@ PERSONA_DOCUMENTED: tuple[Documented, ...] = (
         meaning="Whether numbers and pressed keys become * in what is written down; on overrules CAPTURE_AUDIO, too.",
         must_be="off or on",
         example="on",
+    ),
+    Documented(
+        variable="CACHE_GREETING",
+        meaning="Whether greetings and apologies are rendered once and kept in DATA_DIR; off has the model greet live.",
+        must_be="off or on",
+        example="off",
+    ),
+)
+
+PERSONA_WARNINGS: tuple[tuple[Callable[[PersonaSettings], bool], str], ...] = (
+    (
+        lambda settings: settings.max_call_minutes == 0 and settings.silence_prompt_s == 0,
+        "MAX_CALL_MINUTES=0 and SILENCE_PROMPT_S=0: a line that nobody hangs up is paid for until Twilio ends it.",
     ),
 )

@@ -47,9 +47,10 @@ from relay import (
 )
 from tautline.back_office import BackOffice
 from tautline.captures import CaptureFolder
+from tautline.openai_settings import SIMULATOR
 from tautline.phrases import FOLDER, Phrases
 from tautline.ports import open_shared_listeners
-from tautline.settings import SIMULATOR, Settings
+from tautline.settings import Settings
 from tautline.shared import SharedEndings, SharedTokens, SharedTotals, Worker
 from tautline.spoken_personas import SpokenPersonas
 from tautline.store import open_database

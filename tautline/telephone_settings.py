@@ -1,4 +1,4 @@
-"""The part of the settings that says how this server uses its Twilio account: calls that it places, and the tunnel.
+"""The part of the settings that says which Twilio account is ours, and how it is used: placed calls, and the tunnel.
 
 `Settings` has these variables among its own, and is read, checked and shown as one. The rules' defaults are their own.
 """
@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from admin.services.twilio_rest import API_URL, Credentials
 from tautline.documented import Documented
-from tautline.persona_settings import PersonaSettings, Switch, Word
+from tautline.persona_settings import PersonaSettings
+from tautline.setting_types import Number, Switch, Word
 
 if TYPE_CHECKING:  # the numbering plans of the world take a while to load, and `tautline --help` needs none
     from admin.services.outbound_rules import OutboundRules
@@ -20,17 +22,20 @@ OFF: Final = "off"  # OUTBOUND_QUIET_HOURS: an empty variable means unset, so ha
 
 _QUIET: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}|\+[1-9][0-9]{0,2}")
-_API_URL: Final = r"\A(https://[A-Za-z0-9._-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?\Z"
+_API_ADDRESS: Final = r"\A(https://[A-Za-z0-9._-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?\Z"
 
-Number = Annotated[str, msgspec.Meta(pattern=r"\A\+[1-9][0-9]{6,14}\Z")]
 Calls = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
 
 class TelephoneSettings(PersonaSettings, frozen=True, kw_only=True, rename="upper"):
     """What TELEPHONE_DOCUMENTED describes, checked. It continues PersonaSettings, because structs have one parent."""
 
+    twilio_account_sid: Annotated[str, msgspec.Meta(pattern=r"\AAC[0-9a-fA-F]{32}\Z")] | None = None
+    twilio_auth_token: Word | None = None
+    twilio_auth_token_secondary: Word | None = None
+    twilio_shared_keys: str = ""
     twilio_number: Number | None = None
-    twilio_api_url: Annotated[str, msgspec.Meta(pattern=_API_URL)] = "https://api.twilio.com"
+    twilio_api_url: Annotated[str, msgspec.Meta(pattern=_API_ADDRESS)] = API_URL
     outbound_countries: str = ""
     outbound_daily_calls: Calls = 200
     outbound_daily_calls_per_user: Calls = 50
@@ -39,6 +44,19 @@ class TelephoneSettings(PersonaSettings, frozen=True, kw_only=True, rename="uppe
     outbound_time_zone: str | None = None
     enable_ngrok: Switch = "off"
     ngrok_authtoken: Word | None = None
+
+    def twilio_credentials(self) -> Credentials | None:
+        """The account that calls are placed with, None if it is not known."""
+        if self.twilio_account_sid is None or self.twilio_auth_token is None:
+            return None
+        return Credentials(
+            account_sid=self.twilio_account_sid, auth_token=self.twilio_auth_token, api_url=self.twilio_api_url
+        )
+
+    def shared_keys(self) -> dict[str, str]:
+        """TWILIO_SHARED_KEYS, taken apart: secrets by id."""
+        pairs = (each.partition(":") for each in self.twilio_shared_keys.split(",") if each)
+        return {key: secret for key, _, secret in pairs}
 
     def outbound_rules(self) -> "OutboundRules":
         """What may be called, how often, and when."""
@@ -85,12 +103,28 @@ def time_zone(text: str) -> str:
     return text
 
 
-def switch(text: str) -> str:
-    """What other programs write as true and false, as off and on."""
-    return {"true": "on", "false": "off"}.get(text.lower(), text.lower())
+def key_list(text: str) -> str:
+    """TWILIO_SHARED_KEYS in one way of writing. Raises: ValueError."""
+    pairs = [each.strip() for each in text.split(",")]
+    if not all(re.fullmatch(r"[\x21-\x7e]+", each) and all(each.partition(":")[::2]) for each in pairs):
+        raise ValueError
+    return ",".join(pairs)
 
 
 TELEPHONE_DOCUMENTED: tuple[Documented, ...] = (
+    Documented(
+        variable="TWILIO_ACCOUNT_SID",
+        meaning="The Twilio account that places outgoing calls.",
+        must_be="AC and 32 hexadecimal digits",
+        example="AC0123456789abcdef0123456789abcdef",
+    ),
+    Documented(
+        variable="TWILIO_AUTH_TOKEN",
+        meaning="The account's primary auth token; it proves that a request is Twilio's.",
+        must_be="the token as Twilio's console shows it, without spaces",
+        example="00112233445566778899aabbccddeeff",
+        secrecy="secret",
+    ),
     Documented(
         variable="TWILIO_NUMBER",
         meaning="The number that calls are placed from by accounts without one of their own, and that the tunnel and "
@@ -152,6 +186,20 @@ TELEPHONE_DOCUMENTED: tuple[Documented, ...] = (
         meaning="The token of the ngrok account that the tunnel belongs to.",
         must_be="the token as ngrok's dashboard shows it, without spaces",
         example="2abcDEFghiJKLmnoPQRstuVWXyz_1234567890abcdefghij",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="TWILIO_AUTH_TOKEN_SECONDARY",
+        meaning="Another auth token whose signatures count, too: the new one, while Twilio still signs with the old.",
+        must_be="the token as Twilio's console shows it, without spaces",
+        example="ffeeddccbbaa99887766554433221100",
+        secrecy="secret",
+    ),
+    Documented(
+        variable="TWILIO_SHARED_KEYS",
+        meaning="Shared keys that sign webhooks in place of the auth token, where Twilio was told to use one.",
+        must_be="ids and secrets joined by colons, separated by commas",
+        example="webhooks_sharedkey_1:secret",
         secrecy="secret",
     ),
 )

@@ -18,8 +18,9 @@ from tautline.demo.figures import answers, interruptions, transcript
 from tautline.demo.picture import draw
 from tautline.demo.recorder import Recorder
 from tautline.demo.screen import Screen, show_figures
+from tautline.openai_settings import SIMULATOR
 from tautline.serve import Server
-from tautline.settings import SIMULATOR, Settings
+from tautline.settings import Settings
 from tautline.simulate import start_simulator
 
 MAX_CALL_S = 120.0
