@@ -47,11 +47,6 @@ class Settings(AccessSettings, frozen=True, kw_only=True, rename="upper"):
     tautline_env: Literal["development", "production"] = "development"
 
     @property
-    def is_production(self) -> bool:
-        """Whether what is missing stops the start, instead of being switched off with a warning."""
-        return self.tautline_env == "production"
-
-    @property
     def lacks_address(self) -> bool:
         """Whether nobody says how Twilio reaches this server, nor is to find out: a tunnel tells if it cannot."""
         return self.public_url is None and self.enable_ngrok == "off"

@@ -180,7 +180,7 @@ def test_production_takes_only_encrypted_addresses(variable: str, value: str) ->
 
 def test_complete_production_settings_have_nothing_to_warn_about() -> None:
     found = load_settings(PRODUCTION, None)
-    assert found.is_production
+    assert found.tautline_env == "production"
     assert found.warnings() == []
 
 
@@ -357,7 +357,7 @@ def test_the_example_file_as_it_stands_is_the_defaults(tmp_path: Path) -> None:
 
 def test_each_documented_example_is_accepted() -> None:
     text = "\n".join(f"{row.variable}={row.example}" for row in DOCUMENTED)
-    assert load_settings(env_file.parse(text), None).is_production
+    assert load_settings(env_file.parse(text), None).tautline_env == "production"
 
 
 @pytest.mark.parametrize(
