@@ -226,7 +226,7 @@ def _to_path(_: type, text: Any) -> Path:
 
 _FIELD_TYPES = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}
 _WORDS_OF_OURS = (  # written in whatever case
-    *("LOG_LEVEL", "CACHE_GREETING", "CAPTURE_AUDIO", "TAUTLINE_ENV", "SUPABASE_NEWCOMERS"),
+    *("LOG_LEVEL", "CACHE_GREETING", "CAPTURE_AUDIO", "TAUTLINE_ENV", "DATABASE_MIGRATE", "SUPABASE_NEWCOMERS"),
     *("BARGE_IN", "PROTECT_GREETING", "KEEP_AUDIO", "KEEP_TRANSCRIPT", "MASK_DIGITS"),
 )
 _NORMALISE: dict[str, Callable[[str], str]] = {

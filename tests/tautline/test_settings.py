@@ -17,6 +17,7 @@ from relay.keypad import KeyPolicy
 from relay.patience import Limits as CallLimits
 from relay.patience import SilencePolicy
 from tautline import env_file
+from tautline.documented import Documented
 from tautline.settings import DOCUMENTED, Settings, SettingsError, env_example, load_settings
 
 KEY = "sk-proj-0123456789abcdefghijklmnop"
@@ -50,6 +51,11 @@ def test_nothing_set_is_a_development_server_with_the_documented_defaults() -> N
 def test_values_arrive_in_their_types() -> None:
     found = load(PORT="0", LOG_DIR="/var/log/tautline", LOG_LEVEL="DEBUG", VOICE="cedar")
     assert (found.port, found.log_dir, found.log_level) == (0, Path("/var/log/tautline"), "debug")
+
+
+@pytest.mark.parametrize("row", [row for row in DOCUMENTED if row.must_be == "off or on"], ids=lambda row: row.variable)
+def test_each_switch_may_be_written_in_capitals(row: Documented) -> None:
+    assert row.value(load(**{row.variable: "ON"})) == "on"
 
 
 def test_nothing_is_captured_unless_asked_for_and_then_without_audio() -> None:
