@@ -70,11 +70,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: str = ""
     error_code: str = ""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will become of the call."""
-        return self.status in TERMINAL
-
 
 def read_report(fields: Mapping[str, str], at: datetime) -> StatusReport:
     """What these fields claim: of a status callback, a voice request, or answering machine detection.
@@ -112,11 +107,6 @@ def apply(standing: Standing, report: StatusReport) -> Standing:
         answered_by=_surest(standing.answered_by, report.answered_by),
         error_code=min(filter(None, (standing.error_code, report.error_code)), default=""),
     )
-
-
-def has_ended(before: Standing | None, after: Standing) -> bool:
-    """Whether the call ended between the two, which happens once. before: None if nothing was known of it."""
-    return after.is_over and not (before is not None and before.is_over)
 
 
 def _further(
