@@ -4,12 +4,14 @@ What changes one may come with If-Match, and is refused with 412 if somebody els
 version and with whether the persona is active.
 """
 
+from typing import Final
 from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_request, validate_response
 
+from admin.manners.bounded_request import takes_bytes
 from admin.routes.access import Access
 from admin.routes.versions import etag, is_known, not_modified, require_match
 from admin.services.persona_body import PersonaInput, PersonaPatch
@@ -25,8 +27,9 @@ from admin.services.persona_views import (
 )
 from admin.services.personas import Personas
 
-PATH = "/api/personas"
-ALIAS = "/personas"
+PATH: Final = "/api/personas"
+ALIAS: Final = "/personas"
+MAX_BODY_BYTES: Final = 160 * 1024  # the longest instructions take 120,000 where each character is written as \uXXXX
 
 Answer = tuple[Persona, int, dict[str, str]]
 
@@ -62,6 +65,7 @@ def _add_list(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.post("")
     @validate_request(PersonaInput)
     @validate_response(Persona, 201)
+    @takes_bytes(MAX_BODY_BYTES)
     async def post_persona(data: PersonaInput) -> Answer:
         """Make a persona, not active yet. 400 invalid_template, 409 too_many_personas."""
         principal = await access.require("personas:write")
@@ -79,6 +83,7 @@ def _add_one(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.put("/<uuid:persona_id>")
     @validate_request(PersonaInput)
     @validate_response(Persona)
+    @takes_bytes(MAX_BODY_BYTES)
     async def put_persona(persona_id: UUID, data: PersonaInput) -> Answer:
         """Replace a persona; what is left out gets its default.
 
@@ -90,6 +95,7 @@ def _add_one(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.patch("/<uuid:persona_id>")
     @validate_request(PersonaPatch)
     @validate_response(Persona)
+    @takes_bytes(MAX_BODY_BYTES)
     async def patch_persona(persona_id: UUID, data: msgspec.Struct) -> Answer:
         """Change some of a persona, by a merge patch (RFC 7396).
 
@@ -177,6 +183,7 @@ def _add_files(blueprint: Blueprint, access: Access, personas: Personas) -> None
     @blueprint.post("/import")
     @validate_request(PersonaFile)
     @validate_response(Persona, 201)
+    @takes_bytes(MAX_BODY_BYTES)
     async def import_persona(data: PersonaFile) -> Answer:
         """Make a persona from such a file, not active. 400 invalid_template, 409 too_many_personas."""
         principal = await access.require("personas:write")

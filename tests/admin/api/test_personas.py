@@ -1,5 +1,6 @@
 """Personas over HTTP: made, shown, listed, changed, switched, copied, deleted, each account's its own."""
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -58,6 +59,15 @@ async def test_personas_are_found_under_their_second_name_too(owner: Caller) -> 
     assert await (await owner.get(f"/personas/{persona['id']}")).get_json() == persona
     assert (await owner.post(f"/personas/{persona['id']}/activate")).status_code == 200
     assert (await (await owner.get("/personas/active")).get_json())["id"] == persona["id"]
+
+
+async def test_the_longest_instructions_fit_however_their_characters_are_written(owner: Caller) -> None:
+    body = json.dumps({"name": "Марио", "instructions": "ж" * 20_000}).encode()
+    for path in ("/api/personas", "/personas"):
+        response = await owner.post(path, data=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == 201
+    too_large = await owner.post("/api/personas", data=b" " * 200_000, headers={"Content-Type": "application/json"})
+    assert await code(too_large) == (413, "request_entity_too_large")
 
 
 async def test_temperature_is_not_kept_and_the_answer_says_so(owner: Caller) -> None:
