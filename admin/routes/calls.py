@@ -11,6 +11,7 @@ from quart import Blueprint, Response, request
 from quart_schema import document_response, validate_querystring, validate_response
 
 from admin.manners.described import answers
+from admin.patterns import KEEPABLE
 from admin.routes.access import Access
 from admin.routes.call_names import take_call_names
 from admin.routes.inputs import PageQuery
@@ -19,7 +20,6 @@ from admin.services.call_history import CallHistory, CallPage, EventPage, Summar
 from admin.services.call_status import CallStatus
 from admin.services.call_view import CallDetail, Direction, transcript_text
 from admin.store.call_search import CallFilter
-from admin.store.column_types import KEEPABLE
 from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
 
 EXPORTED_AT_ONCE: Final = 500

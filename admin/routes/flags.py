@@ -13,10 +13,11 @@ from quart_schema import validate_request, validate_response
 from werkzeug.routing import BaseConverter
 
 from admin.manners.described import answers
+from admin.patterns import KEEPABLE
 from admin.routes.access import Access
 from admin.services.flags import Flag, FlagChange, Flags
 
-Text = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, msgspec.Meta(max_length=500, pattern=KEEPABLE)]
 Percentage = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 

@@ -1,26 +1,19 @@
 """What bodies of requests have in common: no field that we do not know, and no text that a database cannot hold."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
+from admin.patterns import KEEPABLE
 from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
 
-NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL cannot hold it
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=NO_NUL)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=KEEPABLE)]
 Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request's body."""
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError for halves of characters, which JSON can spell and no encoding can hold."""
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, str):
-                value.encode()
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True):

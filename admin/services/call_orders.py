@@ -6,14 +6,14 @@ from uuid import UUID
 
 import msgspec
 
+from admin.patterns import END, KEEPABLE
 from admin.services.twilio_rest import Detection
-from admin.store.column_types import KEEPABLE
 
 MAX_VARIABLES: Final = 20
 MAX_DURATION_S: Final = 14_400  # Twilio's own limit
 
-E164 = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}$", examples=["+4930901820"])]
-VariableName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+E164 = Annotated[str, msgspec.Meta(pattern=rf"^\+[1-9][0-9]{{6,14}}{END}", examples=["+4930901820"])]
+VariableName = Annotated[str, msgspec.Meta(pattern=rf"^[a-z][a-z0-9_]{{0,63}}{END}")]
 VariableValue = Annotated[str, msgspec.Meta(max_length=400, pattern=KEEPABLE)]
 
 

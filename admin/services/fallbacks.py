@@ -6,18 +6,16 @@ import msgspec
 import phonenumbers
 
 from admin.errors import InvalidInputError
-from admin.store.column_types import KEEPABLE
+from admin.patterns import END, KEEPABLE
 
 MAX_MESSAGE_CHARACTERS: Final = 2000  # Twilio reads out 3000 to 5000, depending on the voice
-# PostgreSQL keeps no NUL, and UTF-8 no half of a surrogate pair.
-_END: Final = r"$(?!\n)"  # `$` alone also matches before a newline at the end
 
 Words = Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_CHARACTERS, pattern=KEEPABLE)]
 Label = Annotated[str, msgspec.Meta(max_length=100, pattern=KEEPABLE)]
 # As people write them; `to_e164` has the last word.
-NumberText = Annotated[str, msgspec.Meta(pattern=rf"^\+[1-9][0-9 ().-]{{5,30}}{_END}", examples=["+49 30 901820"])]
+NumberText = Annotated[str, msgspec.Meta(pattern=rf"^\+[1-9][0-9 ().-]{{5,30}}{END}", examples=["+49 30 901820"])]
 Language = Annotated[
-    str, msgspec.Meta(pattern=rf"^([a-z]{{2,3}}(-[A-Za-z0-9]{{2,8}})*)?{_END}", max_length=20, examples=["de-DE"])
+    str, msgspec.Meta(pattern=rf"^([a-z]{{2,3}}(-[A-Za-z0-9]{{2,8}})*)?{END}", max_length=20, examples=["de-DE"])
 ]
 
 

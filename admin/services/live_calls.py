@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidInputError, NotFoundError, StoreUnavailableError
+from admin.patterns import END, KEEPABLE
 from admin.services import answers
 from admin.services.call_orders import E164
 from admin.services.call_status import TERMINAL
@@ -29,7 +30,6 @@ from admin.services.twilio_errors import TwilioGoneError
 from admin.services.twilio_rest import TwilioRest
 from admin.store import audit
 from admin.store import outbound as store
-from admin.store.column_types import KEEPABLE
 from admin.store.database import Database
 
 INCOMING_PATH: Final = "/incoming-call"
@@ -48,7 +48,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is said to the caller. language: as Twilio's <Say> takes it, such as de-DE."""
 
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_WORDS_CHARACTERS, pattern=KEEPABLE)]
-    language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] | None = None
+    language: Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2,3}}(-[A-Z]{{2}})?{END}")] | None = None
 
 
 class CallChange(msgspec.Struct, frozen=True, kw_only=True):

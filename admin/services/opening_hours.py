@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from admin.patterns import END
+
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 DAYS: Final[tuple[Day, ...]] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MIDNIGHT: Final = "24:00"  # at the end of a day
@@ -24,14 +26,13 @@ _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
 
 _TIME: Final = "([01][0-9]|2[0-3]):[0-5][0-9]"
-_END: Final = r"$(?!\n)"  # `$` alone also matches before a newline at the end
 
-Opens = Annotated[str, msgspec.Meta(pattern=f"^{_TIME}{_END}", examples=["09:00"])]
-Closes = Annotated[str, msgspec.Meta(pattern=f"^({_TIME}|{MIDNIGHT}){_END}", examples=["18:30"])]
+Opens = Annotated[str, msgspec.Meta(pattern=f"^{_TIME}{END}", examples=["09:00"])]
+Closes = Annotated[str, msgspec.Meta(pattern=f"^({_TIME}|{MIDNIGHT}){END}", examples=["18:30"])]
 ZoneName = Annotated[
     str,
     msgspec.Meta(
-        pattern=rf"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*{_END}", max_length=64, examples=["Europe/Berlin"]
+        pattern=rf"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*{END}", max_length=64, examples=["Europe/Berlin"]
     ),
 ]
 

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from admin.errors import TooManyRequestsError
+from admin.patterns import KEEPABLE
 
 MIN_CHARACTERS: Final = 10
 MAX_CHARACTERS: Final = 256  # or hashing would be a way to keep us busy
@@ -22,8 +23,7 @@ MAX_WAITING: Final = 16
 RETRY_AFTER_S: Final = 2
 
 Result = TypeVar("Result")
-# No body may hold NUL, wherever its text goes.
-Password = Annotated[str, msgspec.Meta(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS, pattern=r"^[^\x00]*$")]
+Password = Annotated[str, msgspec.Meta(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS, pattern=KEEPABLE)]
 
 
 class PasswordCost(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from admin.errors import InvalidInputError
+from admin.patterns import END, KEEPABLE
 from admin.services import templates
 from admin.services.merge_patch import merged, patch_type
 from admin.services.templates import CallFacts
@@ -30,28 +31,26 @@ WRAP_UP_BEFORE_S: Final = 30.0  # a call's end, if the call may be that long
 
 _RELAY: Final = Persona(instructions="")  # whose defaults are ours
 
-_END = r"$(?!\n)"  # `$` alone also matches before a newline at the end
 _VOICES = "alloy|ash|ballad|cedar|coral|echo|marin|sage|shimmer|verse"
 
 _OF_ALL_DETECTION: Final = ("create_response", "interrupt_response")
 
-# PostgreSQL cannot hold NUL.
-Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=1000)]
-Instructions = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=20_000)]
-Greeting = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=2000)]
+Text = Annotated[str, msgspec.Meta(pattern=KEEPABLE, max_length=1000)]
+Instructions = Annotated[str, msgspec.Meta(pattern=KEEPABLE, max_length=20_000)]
+Greeting = Annotated[str, msgspec.Meta(pattern=KEEPABLE, max_length=2000)]
 Name = Annotated[
     str,
     msgspec.Meta(
-        pattern=rf"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*{_END}",
+        pattern=rf"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*{END}",
         min_length=1,
         max_length=MAX_NAME_CHARACTERS,
     ),
 ]
-Language = Annotated[str, msgspec.Meta(pattern=rf"^([A-Za-z]{{2,3}}(-[A-Za-z0-9]{{2,8}}){{0,3}})?{_END}")]
-Voice = Annotated[str, msgspec.Meta(pattern=rf"^({_VOICES}|voice_[A-Za-z0-9_-]{{1,100}}){_END}")]
-Word = Annotated[str, msgspec.Meta(pattern=rf"^[\x21-\x7e]+{_END}", max_length=100)]
-ToolName = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{_END}")]
-Key = Annotated[str, msgspec.Meta(pattern=rf"^[0-9*#A-D]{_END}")]
+Language = Annotated[str, msgspec.Meta(pattern=rf"^([A-Za-z]{{2,3}}(-[A-Za-z0-9]{{2,8}}){{0,3}})?{END}")]
+Voice = Annotated[str, msgspec.Meta(pattern=rf"^({_VOICES}|voice_[A-Za-z0-9_-]{{1,100}}){END}")]
+Word = Annotated[str, msgspec.Meta(pattern=rf"^[\x21-\x7e]+{END}", max_length=100)]
+ToolName = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{END}")]
+Key = Annotated[str, msgspec.Meta(pattern=rf"^[0-9*#A-D]{END}")]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +80,7 @@ class Transcription(Part, frozen=True, kw_only=True):
 
     enabled: bool = True
     model: Word = "gpt-realtime-whisper"
-    language: Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2}}{_END}")] | None = None
+    language: Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2}}{END}")] | None = None
 
 
 class BargeIn(Part, frozen=True, kw_only=True):

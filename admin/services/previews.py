@@ -26,13 +26,13 @@ from admin.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from admin.patterns import KEEPABLE
 from admin.services import templates
 from admin.services.kept_audio import KeptAudio
 from admin.services.persona_body import PersonaBody, Voice
 from admin.services.principal import Principal
 from admin.services.templates import CallFacts
 from admin.store import personas
-from admin.store.column_types import KEEPABLE
 from admin.store.database import Database
 from proto import mulaw
 from relay import MAX_RENDERED_CHARACTERS, RENDERING_VERSION, ConnectLine, RenderingError, render_speech

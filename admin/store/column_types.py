@@ -1,16 +1,13 @@
 """What the tables' columns hold, the same on SQLite and PostgreSQL: moments in UTC, JSON, identifiers in time order."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
 from sqlalchemy import JSON, DateTime, Dialect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
-
-# Text that both databases can hold: no NUL, no half of a character. For msgspec.Meta.
-KEEPABLE: Final = r"^[^\x00\ud800-\udfff]*$"
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 

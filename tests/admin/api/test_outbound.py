@@ -176,6 +176,7 @@ async def test_the_server_s_number_is_another_account_s_once_it_has_been_given_t
         {},
         {"to": "030901820"},
         {"to": TO, "variables": {"name": "a\x00b"}},
+        {"to": TO, "variables": {"name\n": "Mia"}},
         {"to": TO, "variables": {"name": "\ud800"}},
         {"to": TO, "variables": {"Name": "Mia"}},
         {"to": TO, "variables": {f"v{number}": "" for number in range(21)}},
