@@ -18,9 +18,10 @@ from admin.routes.inputs import PageQuery
 from admin.services.call_export import MEDIA_TYPES, Export, Format
 from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
 from admin.services.call_status import CallStatus
-from admin.services.call_view import CallDetail, Direction, transcript_text
+from admin.services.call_view import CallDetail, transcript_text
 from admin.store.call_search import CallFilter
 from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+from relay import Direction
 
 EXPORTED_AT_ONCE: Final = 500
 

@@ -10,6 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidCursorError, InvalidInputError, NotFoundError
 from admin.services import call_view
+from admin.services.call_record import ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN
 from admin.services.call_view import CallDetail, CallEvent, CallItem, Turn
 from admin.services.principal import Principal
 from admin.store import audit, call_search
@@ -21,7 +22,7 @@ MAX_SUMMED: Final = timedelta(days=366)
 USUALLY_SUMMED: Final = timedelta(days=30)
 _MAX_CURSOR_DIGITS: Final = 9  # an event's number fits its column
 
-_MOMENTS: Final = (call_view.ANSWER_BEGAN, call_view.ANSWER_SOUNDED, call_view.BARGED_IN)
+_MOMENTS: Final = (ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN)
 
 
 class CallPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ was offered. On disk it is a line of JSON.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,11 +15,18 @@ from admin.services.call_report import CallReport
 from admin.store.column_types import new_id
 from relay import Direction, LimitsReported, LogEvent, MarkEchoed
 
+Speaker = Literal["caller", "agent"]  # of a turn
+
+# Names of records that somebody looks for: RUNG is ours, the others are tags of the relay's events.
 RUNG: Final = "call.rung"
 REPORTED: Final = "call.reported"  # by Twilio
 ENDED: Final = "call.ended"
 CALLER_TRANSCRIBED: Final = "turn.caller_transcribed"
 AGENT_HEARD: Final = "turn.agent_heard"
+ANSWER_BEGAN: Final = "turn.answer_began"
+ANSWER_SOUNDED: Final = "turn.answer_sounded"
+BARGED_IN: Final = "turn.barged_in"
+RESPONSE_ENDED: Final = "response.ended"
 # They tell of the line and of the OpenAI account, and nothing of the call that a person would look for.
 PASSING: Final = frozenset({MarkEchoed, LimitsReported})
 

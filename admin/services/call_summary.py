@@ -6,15 +6,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from admin.services.call_record import ENDED
+from admin.services.call_record import ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN, ENDED, RESPONSE_ENDED
 from admin.services.prices import Transcription, cost_usd_millionths
 from proto.timing import percentiles
 from relay import TokenUsage
 
-ANSWER_BEGAN: Final = "turn.answer_began"
-ANSWER_SOUNDED: Final = "turn.answer_sounded"
-BARGED_IN: Final = "turn.barged_in"
-RESPONSE_ENDED: Final = "response.ended"
 TOLD_BY: Final = (ENDED, ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN, RESPONSE_ENDED)  # the records that it is made of
 
 Body = Mapping[str, Any]

@@ -6,23 +6,19 @@ privacy let be written down; what was not written down is not here.
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.engine import RowMapping
 
+from admin.services.call_record import ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN, Speaker
 from admin.services.call_status import CallStatus
 from admin.services.prices import prices
-
-Direction = Literal["inbound", "outbound"]
-Speaker = Literal["caller", "agent"]
+from relay import Direction
 
 MAX_TURNS: Final = 1000  # shown with a call; its transcript has all
 MAX_MOMENTS: Final = 2000  # of one call, looked at for its answers and barge-ins
-ANSWER_BEGAN: Final = "turn.answer_began"
-ANSWER_SOUNDED: Final = "turn.answer_sounded"
-BARGED_IN: Final = "turn.barged_in"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,13 +12,13 @@ import msgspec
 from sqlalchemy import Connection
 
 from admin.services.call_progress import applied, newcomer
-from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, REPORTED, RUNG, Record
+from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, REPORTED, RUNG, Record, Speaker
 from admin.services.call_status import TERMINAL
 from admin.services.call_summary import TOLD_BY, Models, summary_of
 from admin.store import call_events, calls, outbound, users
 
 _WORDS: Final = "words"
-_SPEAKERS: Final = {CALLER_TRANSCRIBED: "caller", AGENT_HEARD: "agent"}
+_SPEAKERS: Final[Mapping[str, Speaker]] = {CALLER_TRANSCRIBED: "caller", AGENT_HEARD: "agent"}
 _DECIDE_OWNER: Final = (RUNG, ENDED)  # until then, a process that knows more may not have written yet
 _NO_EVENTS: Final = (RUNG, REPORTED)  # all that they tell stands in the call's row
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 import trio
 
-from admin.services.call_record import Rung
+from admin.services.call_record import Rung, Speaker
 from admin.services.live_events import (
     LiveCall,
     LiveEvent,
@@ -27,7 +27,6 @@ from admin.services.live_events import (
     Place,
     Position,
     Ring,
-    Speaker,
     frame,
     in_time_order,
     place_in,

@@ -13,13 +13,15 @@ from uuid import UUID
 
 import msgspec
 
+from admin.services.call_record import Speaker
+from relay import Direction
+
 RING_EVENTS: Final = 512  # kept of each source, for those who come back
 MAX_SOURCES: Final = 64
 MAX_PLACE_CHARACTERS: Final = 2048
 
 LiveState = Literal["connecting", "listening", "caller_speaking", "thinking", "agent_speaking"]
 LiveKind = Literal["call.started", "call.turn", "call.barged_in", "call.ended"]
-Speaker = Literal["caller", "agent"]
 
 
 class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     call_sid: str
-    direction: Literal["inbound", "outbound"] | None
+    direction: Direction | None
     caller: str
     called: str
     persona_id: UUID | None
