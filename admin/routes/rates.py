@@ -4,7 +4,6 @@ Only what people and programs ask for is counted. Twilio's webhooks never are, b
 of them, nor are the probes.
 """
 
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from quart import g, request
@@ -12,9 +11,9 @@ from quart import g, request
 from admin.errors import TooManyRequestsError
 from admin.services.principal import Principal
 from admin.services.rate_limits import RateLimits, RateRules, Standing
+from admin.services.throttle import network_of
 
 COUNTED: Final = ("/api/", "/personas", "/docs", "/openapi.json")
-IPV6_PREFIX: Final = 64  # what one customer usually has, as IPv4's one address
 
 
 class Rates:
@@ -26,7 +25,7 @@ class Rates:
     async def admit_nobody(self) -> None:
         """Count a request of somebody unknown. Raises: TooManyRequestsError."""
         if "standing" not in g:
-            await self._take(f"address:{_whole(g.address)}", self._rules.per_address)
+            await self._take(f"address:{network_of(g.address)}", self._rules.per_address)
 
     async def admit(self, principal: Principal) -> None:
         """Count a request of theirs. Raises: TooManyRequestsError."""
@@ -48,14 +47,3 @@ def standing() -> Standing | None:
     """Where whoever asks stands, None if nobody has counted."""
     found: Standing | None = g.get("standing")
     return found
-
-
-def _whole(address: str) -> str:
-    """The address, or the network that one customer has."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, IPV6_PREFIX), strict=False))
-    return address

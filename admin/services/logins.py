@@ -6,7 +6,6 @@ accounts. An unknown email is counted and hashed like a known one; its count is 
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from math import ceil
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from admin.errors import NotAllowedError, NotAuthenticatedError, TooManyRequests
 from admin.services.passwords import Passwords
 from admin.services.principal import Principal
 from admin.services.sessions import OpenedSession, Sessions
-from admin.services.throttle import LockRules, Throttle
+from admin.services.throttle import LockRules, Throttle, network_of
 from admin.store import audit, sessions, users
 from admin.store.database import Database
 
@@ -157,15 +156,6 @@ class LogIns:
                 )
 
         await self._database.write(note)
-
-
-def network_of(address: str) -> str:
-    """What is counted as one address: of IPv6 the 64 bits that one connection is given whole."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
 
 
 def _wrong_password() -> NotAllowedError:

@@ -6,11 +6,22 @@ before the first of them is found wrong.
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 import msgspec
 
 MAX_KEYS: Final = 10_000  # some 2 MB
+IPV6_PREFIX: Final = 64
+
+
+def network_of(address: str) -> str:
+    """What is counted as one address: of IPv6 the 64 bits that one customer is usually given; no address as it is."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, IPV6_PREFIX), strict=False)) if parsed.version == 6 else str(parsed)
 
 
 class LockRules(msgspec.Struct, frozen=True, kw_only=True):
