@@ -42,7 +42,7 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
         opened = await logins.log_in(
             data.email,
             data.password,
-            address=client_address(),
+            address=_address(),
             user_agent=request.headers.get("User-Agent", ""),
             replaces=request.cookies.get(SESSION_COOKIE),
         )
@@ -66,7 +66,7 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
     async def put_password(data: PasswordChange) -> Response:
         """Change one's own password, and end one's other sessions. 204; 403 password_wrong, 429 too_many_logins."""
         principal = await access.signed_in()
-        await logins.change_password(principal, data.current_password, data.new_password, address=client_address())
+        await logins.change_password(principal, data.current_password, data.new_password, address=_address())
         return Response(b"", status=204)
 
     def cookie(token: str, lasts: timedelta) -> str:
@@ -77,7 +77,7 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
     return blueprint
 
 
-def client_address() -> str:
+def _address() -> str:
     """Where the request comes from, the proxies that are trusted aside."""
-    address: str = g.address
-    return address
+    found: str = g.address
+    return found

@@ -28,13 +28,13 @@ def check_signatures(blueprint: Blueprint, signature: TwilioSignature | None) ->
 
 async def fields() -> dict[str, str]:
     """The request's parameters; the first of a repeated one counts."""
-    return dict(reversed(await all_fields()))
+    return dict(reversed(await _all_fields()))
 
 
 async def _require_signed(signature: TwilioSignature) -> None:
     given, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)
     if _is_form():
-        is_signed = signature.http(_target(), given, form=await all_fields(), settings=settings)
+        is_signed = signature.http(_target(), given, form=await _all_fields(), settings=settings)
     else:
         is_signed = signature.http(_target(), given, body=await _body(), settings=settings)
     if not is_signed:
@@ -43,7 +43,7 @@ async def _require_signed(signature: TwilioSignature) -> None:
         raise InvalidSignatureError("the request is not signed by Twilio for this address")
 
 
-async def all_fields() -> list[tuple[str, str]]:
+async def _all_fields() -> list[tuple[str, str]]:
     """The request's parameters in their order, blanks kept: of a form's body, else of the query."""
     # Twilio writes UTF-8. Anything else is replaced here and then fails the signature instead of raising.
     raw = await _body() if _is_form() else request.query_string

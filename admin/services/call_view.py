@@ -135,7 +135,7 @@ def detail_of(row: RowMapping, turns: Sequence[RowMapping], moments: Sequence[Ro
     made: dict[str, Any] = {
         "turns": [turn_of(each) for each in turns[:MAX_TURNS]],
         "has_more_turns": len(turns) > MAX_TURNS,
-        "answers": answers_of(moments),
+        "answers": _answers_of(moments),
         "prices_as_of": prices().as_of,
         "barge_in_moments": [_barge_in_of(each) for each in moments if each["name"] == BARGED_IN],
     }
@@ -152,7 +152,12 @@ def event_of(row: RowMapping) -> CallEvent:
     return CallEvent(**{name: row[name] for name in CallEvent.__struct_fields__})
 
 
-def answers_of(moments: Sequence[RowMapping]) -> list[Answer]:
+def transcript_text(began_at: datetime, turns: Sequence[Turn]) -> str:
+    """The transcript as people read it: a line for each turn, with the time since the call began."""
+    return "".join(f"[{_clock(turn.at - began_at)}] {turn.speaker}: {_spoken(turn)}\n" for turn in turns)
+
+
+def _answers_of(moments: Sequence[RowMapping]) -> list[Answer]:
     """What each answer's waiting was made of."""
     sounded: dict[str, float] = {}
     for each in moments:
@@ -169,11 +174,6 @@ def answers_of(moments: Sequence[RowMapping]) -> list[Answer]:
         for each in moments
         if each["name"] == ANSWER_BEGAN
     ]
-
-
-def transcript_text(began_at: datetime, turns: Sequence[Turn]) -> str:
-    """The transcript as people read it: a line for each turn, with the time since the call began."""
-    return "".join(f"[{_clock(turn.at - began_at)}] {turn.speaker}: {_spoken(turn)}\n" for turn in turns)
 
 
 def _barge_in_of(row: RowMapping) -> Interruption:

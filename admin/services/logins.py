@@ -36,7 +36,7 @@ class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogIns:
-    """Lets people in. Args: database; now, wall time; passwords; sessions_; rules."""
+    """Lets people in. Args: database; now, wall time; passwords; begun, which begins their sessions; rules."""
 
     def __init__(
         self,

@@ -251,9 +251,9 @@ def person_of(row: RowMapping) -> Person:
 
 
 def _theirs(connection: Connection, principal: Principal | None, user_id: UUID) -> RowMapping:
-    """The user, if they are of the principal's account; without a principal whosever they are."""
-    row = users.by_id(connection, user_id)
-    if row is None or (principal is not None and row["account_id"] != principal.account_id):
+    """The user, if they are of the principal's account, or, without one, whosever they are. Raises: NotFoundError."""
+    row = _known(connection, user_id)
+    if principal is not None and row["account_id"] != principal.account_id:
         raise NotFoundError("person")
     return row
 

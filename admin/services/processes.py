@@ -135,7 +135,7 @@ class Processes:
             self._watch.interrupted()  # the writer of records says so
         except Exception as error:  # such as a table that is yet to be made; no call has a part in it
             self._watch.interrupted()
-            _logger.warning("processes.not_attended", error=repr(error.__class__.__name__))
+            _logger.warning("processes.not_attended", error=type(error).__name__)
 
     async def _stay_seen(self) -> None:
         """What a dead process has left may take minutes to write; who takes care of it must not be taken for dead."""

@@ -50,11 +50,11 @@ class Setup:
         """The first owner. Raises: NotAllowedError, code setup_token_invalid; TooManyRequestsError."""
         given, now = hash_of(token), self._now()
         # Asked twice, because a hash is not made for whoever comes with any token.
-        await self._database.write(lambda connection: self._require(connection, given, now))
+        await self._database.write(lambda connection: _require(connection, given, now))
         password_hash = await self._passwords.hash(password)
 
         def make(connection: Connection) -> Person:
-            self._require(connection, given, now)
+            _require(connection, given, now)
             if not setup.burn(connection) or users.first_account(connection) is not None:
                 raise _refused()
             user_id = users.add(
@@ -74,10 +74,12 @@ class Setup:
 
         return await self._database.write(make)
 
-    def _require(self, connection: Connection, given: bytes, now: datetime) -> None:
-        kept = setup.token_hash(connection, now)
-        if kept is None or not hmac.compare_digest(kept, given):
-            raise _refused()
+
+def _require(connection: Connection, given: bytes, now: datetime) -> None:
+    """Raises: NotAllowedError unless this is what the token hashes to."""
+    kept = setup.token_hash(connection, now)
+    if kept is None or not hmac.compare_digest(kept, given):
+        raise _refused()
 
 
 def _refused() -> NotAllowedError:

@@ -74,7 +74,7 @@ def check(field: str, text: str) -> None:
         if gap["name"] is None:
             raise _problem(field, text, gap.start(), r"{{ opens a gap that }} does not close; \{{ stands for {{ itself")
         name = gap["name"].strip()
-        if not is_known(name):
+        if not _is_known(name):
             names = ", ".join((*NAMES, f"{VARIABLE}<name>"))
             raise _problem(field, text, gap.start(), f"nothing is called {name[:64]!r} here; there are {names}")
 
@@ -82,13 +82,6 @@ def check(field: str, text: str) -> None:
 def gaps(text: str) -> frozenset[str]:
     """The names of what a text is filled with."""
     return frozenset(gap["name"].strip() for gap in _GAP.finditer(text) if gap["name"] is not None)
-
-
-def is_known(name: str) -> bool:
-    """Whether a gap may have this name."""
-    if name.startswith(VARIABLE):
-        return _VARIABLE_NAME.fullmatch(name, len(VARIABLE)) is not None
-    return name in NAMES
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -103,6 +96,13 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         return lines.get(gap["name"].strip(), "")
 
     return _GAP.sub(value, text)[:MAX_FILLED_CHARACTERS]
+
+
+def _is_known(name: str) -> bool:
+    """Whether a gap may have this name."""
+    if name.startswith(VARIABLE):
+        return _VARIABLE_NAME.fullmatch(name, len(VARIABLE)) is not None
+    return name in NAMES
 
 
 def _one_line(value: str) -> str:
