@@ -10,10 +10,10 @@ from admin.routes.twilio_requests import METHODS, check_signatures, fields
 from admin.services import answers
 from admin.services.call_report import read_call, read_recording, read_stream
 from admin.services.call_status import status_of
+from admin.services.outbound import RESERVED
 from admin.services.reception import Reception
 from admin.services.signature import TwilioSignature
 
-RESERVED = "call"  # in the query of a placed call's callbacks: our own id
 MAX_LOGGED_CHARACTERS = 200
 
 _logger = structlog.stdlib.get_logger("tautline.callbacks")

@@ -16,6 +16,7 @@ from admin.services import answers
 from admin.services.call_facts import VARIABLE_PREFIX
 from admin.services.call_report import direction_of, read_call
 from admin.services.fallbacks import Message, kind_of
+from admin.services.number_webhook import INCOMING_PATH
 from admin.services.outbound import CALL_PATH, REFUSES_MACHINES, Briefing
 from admin.services.outcomes import STAFF, Endings
 from admin.services.reception import Reception
@@ -55,7 +56,7 @@ def twiml_blueprint(
     blueprint = Blueprint(NAME, __name__)
     check_signatures(blueprint, signature)
 
-    @blueprint.route("/incoming-call", methods=METHODS)
+    @blueprint.route(INCOMING_PATH, methods=METHODS)
     @blueprint.route("/voice", methods=METHODS)
     @blueprint.route("/twilio/voice", methods=METHODS)
     async def answer_call() -> Response:

@@ -16,14 +16,13 @@ import msgspec
 from admin.services import call_report
 from admin.services.call_record import REPORTED, RUNG, Record, Rung
 from admin.services.call_report import CallReport
-from admin.services.call_status import CallStatus, Standing, StatusReport, apply
+from admin.services.call_status import CallStatus, StatusReport, apply, standing_of
 
 PROCESS_DIED: Final = "process_died"  # a call's end_reason, when nobody is left who could know a better one
 
 Row = Mapping[str, Any]
 
 _LONGEST_MS: Final = 2**31 - 1  # that its column holds, 24 days: only a clock that was wrong makes a call longer
-_STANDING = ("status", "sequence_number", "answered_at", "ended_at", "duration_ms")
 _REVIVED: Final[Row] = {"status": "in_progress", "ended_at": None, "duration_ms": None, "end_reason": ""}
 
 
@@ -103,9 +102,7 @@ def _ended(call: Row, record: Record) -> dict[str, Any]:
 
 
 def _standing(call: Row, report: StatusReport) -> dict[str, Any]:
-    before = Standing(**{name: call[name] for name in _STANDING if call.get(name) is not None})
-    after = apply(before, report)
-    return {name: getattr(after, name) for name in _STANDING}
+    return msgspec.structs.asdict(apply(standing_of(call), report))
 
 
 def _elapsed_ms(since: datetime | None, until: datetime) -> int | None:

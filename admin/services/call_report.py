@@ -12,14 +12,13 @@ from uuid import UUID
 
 import msgspec
 
-from admin.services.call_status import Standing, StatusReport, apply, read_report
+from admin.services.call_status import StatusReport, apply, read_report, standing_of
 from relay import Direction
 
 MAX_NUMBER_CHARACTERS: Final = 200  # a SIP address is longer than a number
 MAX_URL_CHARACTERS: Final = 500
 
 _SID = re.compile(r"[A-Za-z0-9]{1,64}")
-_STANDING: Final = Standing.__struct_fields__
 _ADDED: Final = ("caller", "called", "stream_sid")  # never replaced once they are known
 _RECORDING_STATUSES: Final = ("in-progress", "absent", "failed", "completed")  # the last that is told counts
 
@@ -121,8 +120,7 @@ def newcomer(report: CallReport) -> dict[str, Any]:
 
 def changes(call: Mapping[str, Any], report: CallReport) -> dict[str, Any]:
     """The columns that are not what they were once this is known. call: the row as it is."""
-    before = Standing(**{name: call[name] for name in _STANDING if call.get(name) is not None})
-    told: dict[str, Any] = msgspec.structs.asdict(apply(before, report.status))
+    told: dict[str, Any] = msgspec.structs.asdict(apply(standing_of(call), report.status))
     told |= {name: getattr(report, name) for name in _ADDED if not call.get(name)}
     if call.get("account_id") is None:
         told["account_id"] = report.account_id

@@ -11,7 +11,7 @@ fired first counts. Source: Twilio's documentation, "Call resource", status call
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -69,6 +69,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
     answered_by: str = ""
     error_code: str = ""
+
+
+def standing_of(call: Mapping[str, Any]) -> Standing:
+    """How the call of this row stands, as far as its columns say."""
+    return Standing(**{name: call[name] for name in Standing.__struct_fields__ if call.get(name) is not None})
 
 
 def read_report(fields: Mapping[str, str], at: datetime) -> StatusReport:

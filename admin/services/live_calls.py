@@ -23,6 +23,7 @@ from admin.patterns import END, KEEPABLE
 from admin.services import answers
 from admin.services.call_orders import E164
 from admin.services.call_status import TERMINAL
+from admin.services.number_webhook import INCOMING_PATH
 from admin.services.outbound import CALL_PATH, as_error, require_twilio
 from admin.services.outbound_rules import OutboundRules, refuse_destination
 from admin.services.principal import Principal
@@ -32,7 +33,6 @@ from admin.store import audit
 from admin.store import outbound as store
 from admin.store.database import Database
 
-INCOMING_PATH: Final = "/incoming-call"
 MAX_WORDS_CHARACTERS: Final = 1000  # spoken for about a minute; and a document has 4000 at most
 
 _logger = structlog.stdlib.get_logger("tautline.outbound")

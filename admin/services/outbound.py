@@ -25,7 +25,7 @@ from admin.errors import (
     StoreUnavailableError,
     TooManyRequestsError,
 )
-from admin.services import idempotency
+from admin.services import answers, idempotency
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import Answered
 from admin.services.outbound_rules import OutboundRules, Refusal, refuse_call
@@ -44,7 +44,7 @@ from admin.store.column_types import new_id
 from admin.store.database import Database
 
 CALL_PATH: Final = "/outbound-call"  # and the call's id: where Twilio asks what to do once it is answered
-STATUS_PATH: Final = "/voice/status"
+RESERVED: Final = "call"  # in the query of the call's callbacks: its id
 REFUSES_MACHINES: Final = "refuse_machines"  # in the query of the call's webhook, which Twilio signs
 
 CREATED: Final = 201
@@ -226,7 +226,7 @@ class Outbound:
             to=order.to,
             caller=reserved.caller,
             url=f"{public_url}{CALL_PATH}/{call_id}{refuses}",
-            status_url=f"{public_url}{STATUS_PATH}?call={call_id}",
+            status_url=f"{public_url}{answers.STATUS_PATH}?{RESERVED}={call_id}",
             detection=order.amd,
             max_duration_s=order.max_duration_s,
         )
