@@ -20,13 +20,11 @@ from admin.services.call_history import CallHistory, CallPage, EventPage, Summar
 from admin.services.call_status import CallStatus
 from admin.services.call_view import CallDetail, transcript_text
 from admin.store.call_search import CallFilter
-from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+from admin.store.paging import USUAL_PAGE, Cursor, Limit
 from relay import Direction
 
 EXPORTED_AT_ONCE: Final = 500
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
-Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS, pattern=KEEPABLE)]
 # As text: from a query, a datetime would also be taken as a number of seconds, which nobody was told of.
 Moment = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ]", extra_json_schema={"format": "date-time"})]
 Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=KEEPABLE)]
@@ -74,10 +72,6 @@ class ExportQuery(CallQuery, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Which calls, and what the file is to be."""
 
     format: Format = "csv"
-
-
-class EventQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page."""
 
 
 class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,9 +138,9 @@ def calls_blueprint(access: Access, history: CallHistory) -> Blueprint:
         return Response(b"", status=204)
 
     @blueprint.get("/api/calls/<call:sid>/events")
-    @validate_querystring(EventQuery)
+    @validate_querystring(PageQuery)
     @validate_response(EventPage)
-    async def list_events(sid: str, query_args: EventQuery) -> EventPage:
+    async def list_events(sid: str, query_args: PageQuery) -> EventPage:
         """List what happened in a call, in order. 404 call_not_found, 400 invalid_cursor."""
         principal = await access.require("calls:read")
         return await history.events(principal, sid, query_args.cursor, query_args.limit)

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from admin.patterns import KEEPABLE
-from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+from admin.store.paging import USUAL_PAGE, Cursor, Limit
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=KEEPABLE)]
 Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
@@ -16,8 +16,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A request's body."""
 
 
-class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which page of a list. cursor: the `next_cursor` of the page before."""
 
-    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = USUAL_PAGE
+    cursor: Cursor | None = None
+    limit: Limit = USUAL_PAGE

@@ -13,18 +13,14 @@ from admin.services.phone_numbers import NewNumber, NumberChange, NumberInput, N
 Versioned = tuple[PhoneNumber, int, dict[str, str]]
 
 
-class NumberQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page."""
-
-
 def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     """/api/numbers."""
     blueprint = Blueprint("numbers", __name__)
 
     @blueprint.get("/api/numbers")
-    @validate_querystring(NumberQuery)
+    @validate_querystring(PageQuery)
     @validate_response(NumberPage)
-    async def get_numbers(query_args: NumberQuery) -> NumberPage:
+    async def get_numbers(query_args: PageQuery) -> NumberPage:
         """List the account's numbers. 400 invalid_cursor."""
         principal = await access.require("numbers:read")
         return await numbers.page(principal, query_args.cursor, query_args.limit)

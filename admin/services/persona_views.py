@@ -7,10 +7,8 @@ from uuid import UUID
 import msgspec
 
 from admin.services.persona_body import InputWarning, Language, PersonaBody, PersonaInput, Text
-from admin.store.paging import MAX_CURSOR_CHARACTERS, MAX_PAGE, USUAL_PAGE
+from admin.store.paging import USUAL_PAGE, Cursor, Limit
 from admin.store.personas import Sorting
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 
 
 class Persona(PersonaBody, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class PersonaQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: Text | None = None
     language: Language | None = None
     active: bool | None = None
-    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)] | None = None
+    cursor: Cursor | None = None
     limit: Limit = USUAL_PAGE
 
 

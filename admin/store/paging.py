@@ -6,7 +6,7 @@ are not theirs: who may see what is decided by the statement that is paged.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,8 @@ MAX_PAGE: Final = 100
 USUAL_PAGE: Final = 20
 MAX_CURSOR_CHARACTERS: Final = 512
 
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARACTERS)]
 Key = datetime | str
 
 

@@ -83,7 +83,15 @@ async def test_nobody_reads_another_account_s_trail(
 
 @pytest.mark.parametrize(
     "query",
-    [{"limit": "0"}, {"limit": "101"}, {"action": "A B"}, {"action": "a\x00"}, {"subject": "\x00"}, {"cursor": "x"}],
+    [
+        {"limit": "0"},
+        {"limit": "101"},
+        {"action": "A B"},
+        {"action": "a\x00"},
+        {"subject": "\x00"},
+        {"cursor": "x"},
+        {"colour": "red"},
+    ],
 )
 async def test_a_question_that_makes_no_sense_is_refused(owner: Caller, query: dict[str, str]) -> None:
     assert (await owner.get("/api/audit", query_string=query)).status_code == 400
