@@ -19,7 +19,7 @@ from admin.errors import ConflictError, InvalidInputError, NotAllowedError, NotF
 from admin.services.principal import SCOPES, Principal, Role, Scope
 from admin.store import api_keys, audit, users
 from admin.store.database import Database
-from admin.store.paging import cursor_of
+from admin.store.paging import next_cursor
 
 PREFIX: Final = "tl_"  # so that a key is known for one, by us and by whoever finds it in a log
 SHOWN_CHARACTERS: Final = 8
@@ -105,9 +105,7 @@ class ApiKeys:
         rows = await self._database.read(
             partial(api_keys.page, account_id=principal.account_id, user_id=user_id, cursor=cursor, limit=limit)
         )
-        keys = [_key(row) for row in rows[:limit]]
-        last = keys[-1] if len(rows) > limit else None
-        return KeyPage(items=keys, next_cursor=cursor_of(last.created_at, last.id) if last else None)
+        return KeyPage(items=[_key(row) for row in rows[:limit]], next_cursor=next_cursor(rows, limit, "created_at"))
 
     async def add(
         self, principal: Principal, *, name: str, scopes: Iterable[Scope], expires_at: datetime | None

@@ -9,7 +9,7 @@ import msgspec
 from admin.services.principal import Principal, Via
 from admin.store import audit
 from admin.store.database import Database
-from admin.store.paging import cursor_of
+from admin.store.paging import next_cursor
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,5 +49,4 @@ class AuditTrail:
             )
         )
         entries = [AuditEntry(**{name: row[name] for name in AuditEntry.__struct_fields__}) for row in rows[:limit]]
-        last = entries[-1] if len(rows) > limit else None
-        return AuditPage(items=entries, next_cursor=cursor_of(last.at, last.id) if last else None)
+        return AuditPage(items=entries, next_cursor=next_cursor(rows, limit, "at"))

@@ -25,7 +25,7 @@ from admin.services.sessions import SessionRules
 from admin.services.supabase_auth import SupabaseRules
 from admin.store import api_keys, audit, invitations, sessions, users
 from admin.store.database import Database
-from admin.store.paging import cursor_of
+from admin.store.paging import next_cursor
 
 TOKEN_BYTES: Final = 32
 INVITED_FOR: Final = timedelta(days=7)
@@ -110,8 +110,7 @@ class People:
             partial(users.page, account_id=principal.account_id, cursor=cursor, limit=limit)
         )
         people = [person_of(row) for row in rows[:limit]]
-        last = people[-1] if len(rows) > limit else None
-        return PeoplePage(items=people, next_cursor=cursor_of(last.created_at, last.id) if last else None)
+        return PeoplePage(items=people, next_cursor=next_cursor(rows, limit, "created_at"))
 
     async def get(self, principal: Principal, user_id: UUID) -> Person:
         """One of them. Raises: NotFoundError."""

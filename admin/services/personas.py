@@ -28,7 +28,7 @@ from admin.services.persona_views import (
 from admin.services.principal import Principal
 from admin.store import audit, personas
 from admin.store.database import Database
-from admin.store.paging import cursor_of
+from admin.store.paging import next_cursor
 
 COPY: Final = " (copy)"
 
@@ -89,11 +89,7 @@ class Personas:
 
         rows = await self._database.read(read)
         items = [_persona(row) for row in rows[: query.limit]]
-        if len(rows) <= query.limit:
-            return PersonaPage(items=items)
-        last = items[-1]
-        key = last.name if query.sort.endswith("name") else last.updated_at
-        return PersonaPage(items=items, next_cursor=cursor_of(key, last.id))
+        return PersonaPage(items=items, next_cursor=next_cursor(rows, query.limit, query.sort.removeprefix("-")))
 
     async def find(self, principal: Principal, persona_id: UUID) -> Persona:
         """One of them. Raises: NotFoundError."""

@@ -83,10 +83,8 @@ class PhoneNumbers:
         rows = await self._database.read(
             lambda connection: phone_numbers.page(connection, principal.account_id, cursor, limit)
         )
-        items = [_shown(row) for row in rows[:limit]]
-        has_more = len(rows) > limit
         return NumberPage(
-            items=items, next_cursor=paging.cursor_of(items[-1].number, items[-1].id) if has_more else None
+            items=[_shown(row) for row in rows[:limit]], next_cursor=paging.next_cursor(rows, limit, "number")
         )
 
     async def get(self, principal: Principal, number_id: UUID) -> PhoneNumber:

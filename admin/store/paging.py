@@ -5,12 +5,14 @@ are not theirs: who may see what is decided by the statement that is paged.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, literal, tuple_
+from sqlalchemy.engine import RowMapping
 
 from admin.errors import InvalidCursorError
 from admin.store.column_types import Moment
@@ -52,6 +54,14 @@ def after(
     columns = tuple_(by, row_id)
     values = tuple_(literal(key, by.type), literal(last.id, row_id.type))
     return paged.where(columns < values if descending else columns > values)
+
+
+def next_cursor(rows: Sequence[RowMapping], limit: int, by: str) -> str | None:
+    """Where the page behind these rows begins, None if there is none.
+
+    Args: rows, that a statement of `after` with this limit has found; by, the name of the column that it sorts by.
+    """
+    return cursor_of(rows[limit - 1][by], rows[limit - 1]["id"]) if len(rows) > limit else None
 
 
 def cursor_of(key: Key, row_id: UUID) -> str:
