@@ -13,7 +13,7 @@ from admin.services import call_view
 from admin.services.call_record import ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN
 from admin.services.call_view import CallDetail, CallEvent, CallItem, Turn
 from admin.services.principal import Principal
-from admin.store import audit, call_search
+from admin.store import audit, call_events, call_search
 from admin.store.call_search import CallFilter, DaySums, Viewer
 from admin.store.database import Database
 
@@ -96,7 +96,7 @@ class CallHistory:
         def find(connection: Connection) -> CallDetail:
             row = _require(connection, asking, sid)
             turns = call_search.turns(connection, row["id"], call_view.MAX_TURNS + 1)
-            moments = call_search.events_named(connection, row["id"], _MOMENTS, call_view.MAX_MOMENTS)
+            moments = call_events.of_call(connection, row["id"], _MOMENTS, limit=call_view.MAX_MOMENTS)
             return call_view.detail_of(row, turns, moments)
 
         return await self._database.read(find)

@@ -33,10 +33,12 @@ def add(connection: Connection, events: Sequence[Mapping[str, Any]], turns: Sequ
     insert_new(connection, transcript_turns, turns)
 
 
-def of_call(connection: Connection, call_id: UUID, names: Collection[str]) -> list[RowMapping]:
-    """A call's events of these names, in their order."""
-    is_wanted = (call_events.c.call_id == call_id, call_events.c.name.in_(names))
-    return list(connection.execute(select(call_events).where(*is_wanted).order_by(call_events.c.number)).mappings())
+def of_call(
+    connection: Connection, call_id: UUID, names: Collection[str], *, limit: int | None = None
+) -> Sequence[RowMapping]:
+    """A call's events of these names, in their order; the first ones, if there is a limit."""
+    found = select(call_events).where(call_events.c.call_id == call_id, call_events.c.name.in_(names))
+    return connection.execute(found.order_by(call_events.c.number).limit(limit)).mappings().all()
 
 
 def last_at(connection: Connection, call_id: UUID) -> datetime | None:

@@ -106,12 +106,6 @@ def events(connection: Connection, call_id: UUID, *, behind: int, limit: int) ->
     return connection.execute(found.order_by(call_events.c.number).limit(limit)).mappings().all()
 
 
-def events_named(connection: Connection, call_id: UUID, names: Sequence[str], limit: int) -> Sequence[RowMapping]:
-    """Those of what happened that are called so, in order."""
-    found = select(call_events).where(call_events.c.call_id == call_id, call_events.c.name.in_(names))
-    return connection.execute(found.order_by(call_events.c.number).limit(limit)).mappings().all()
-
-
 def remove(connection: Connection, call_id: UUID) -> None:
     """Delete a call, its events and its transcript."""
     connection.execute(delete(calls).where(calls.c.id == call_id))
