@@ -80,44 +80,44 @@ class CallHistory:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now
 
-    async def page(self, asking: Principal, wanted: CallFilter, cursor: str | None, limit: int) -> CallPage:
+    async def page(self, principal: Principal, wanted: CallFilter, cursor: str | None, limit: int) -> CallPage:
         """Calls, newest first. Raises: InvalidCursorError, InvalidInputError."""
         wanted = _checked(wanted)
 
         def find(connection: Connection) -> CallPage:
-            found = call_search.page(connection, viewer_of(asking), wanted, cursor, limit)
+            found = call_search.page(connection, viewer_of(principal), wanted, cursor, limit)
             return CallPage(items=[call_view.item_of(row) for row in found.rows], next_cursor=found.next_cursor)
 
         return await self._database.read(find)
 
-    async def detail(self, asking: Principal, sid: str) -> CallDetail:
+    async def detail(self, principal: Principal, sid: str) -> CallDetail:
         """One call. Raises: NotFoundError."""
 
         def find(connection: Connection) -> CallDetail:
-            row = _require(connection, asking, sid)
+            row = _require(connection, principal, sid)
             turns = call_search.turns(connection, row["id"], call_view.MAX_TURNS + 1)
             moments = call_events.of_call(connection, row["id"], _MOMENTS, limit=call_view.MAX_MOMENTS)
             return call_view.detail_of(row, turns, moments)
 
         return await self._database.read(find)
 
-    async def events(self, asking: Principal, sid: str, cursor: str | None, limit: int) -> EventPage:
+    async def events(self, principal: Principal, sid: str, cursor: str | None, limit: int) -> EventPage:
         """What happened in a call. Raises: NotFoundError, InvalidCursorError."""
         behind = _number(cursor)
 
         def find(connection: Connection) -> EventPage:
-            call_id = _require(connection, asking, sid)["id"]
+            call_id = _require(connection, principal, sid)["id"]
             rows = call_search.events(connection, call_id, behind=behind, limit=limit + 1)
             items = [call_view.event_of(row) for row in rows[:limit]]
             return EventPage(items=items, next_cursor=str(items[-1].number) if len(rows) > limit else None)
 
         return await self._database.read(find)
 
-    async def transcript(self, asking: Principal, sid: str) -> Transcript:
+    async def transcript(self, principal: Principal, sid: str) -> Transcript:
         """What was said in a call. Raises: NotFoundError."""
 
         def find(connection: Connection) -> Transcript:
-            row = _require(connection, asking, sid)
+            row = _require(connection, principal, sid)
             turns = call_search.turns(connection, row["id"], MAX_TRANSCRIPT_TURNS)
             began_at = row["answered_at"] or row["created_at"]
             return Transcript(
@@ -126,41 +126,43 @@ class CallHistory:
 
         return await self._database.read(find)
 
-    async def remove(self, asking: Principal, sid: str) -> None:
+    async def remove(self, principal: Principal, sid: str) -> None:
         """Delete a call with all that is known of it. Raises: NotFoundError; ConflictError while it is in progress."""
 
         def work(connection: Connection) -> None:
-            row = _require(connection, asking, sid)
+            row = _require(connection, principal, sid)
             if row["ended_at"] is None:
                 raise ConflictError("the call is in progress; hang up first", code="call_in_progress")
             call_search.remove(connection, row["id"])
             facts = {"call_sid": row["call_sid"]}
-            audit.record(connection, asking, "call.deleted", subject=row["id"], facts=facts, at=self._now())
+            audit.record(connection, principal, "call.deleted", subject=row["id"], facts=facts, at=self._now())
 
         await self._database.write(work)
 
-    async def summary(self, asking: Principal, begun_from: datetime | None, begun_before: datetime | None) -> Summary:
+    async def summary(
+        self, principal: Principal, begun_from: datetime | None, begun_before: datetime | None
+    ) -> Summary:
         """Sums by day in UTC: of the days that these moments touch, else of the last 30. Raises: InvalidInputError."""
         before = _in_utc(begun_before or self._now())
         begin = _usual_begin(before) if begun_from is None else _in_utc(begun_from)
         days = _days(begin, before)
 
         def find(connection: Connection) -> list[DaySums]:
-            return call_search.sums_by_day(connection, viewer_of(asking), begin, before)
+            return call_search.sums_by_day(connection, viewer_of(principal), begin, before)
 
         found = {each.day: each for each in await self._database.read(find)}
         listed = [_day(day, [found[day]] if day in found else []) for day in days]
         return Summary(days=listed, total=_day("", list(found.values())))
 
 
-def viewer_of(asking: Principal) -> Viewer:
+def viewer_of(principal: Principal) -> Viewer:
     """Whose calls they may see: the first account's owners see nobody's calls, too."""
-    return Viewer(account_id=asking.account_id, sees_unowned=asking.is_house and asking.role == "owner")
+    return Viewer(account_id=principal.account_id, sees_unowned=principal.is_house and principal.role == "owner")
 
 
-def _require(connection: Connection, asking: Principal, sid: str) -> RowMapping:
+def _require(connection: Connection, principal: Principal, sid: str) -> RowMapping:
     # What names no call of anybody's must not come to the database: it may hold what a database cannot.
-    row = call_search.find(connection, viewer_of(asking), sid) if sid.isascii() and sid.isprintable() else None
+    row = call_search.find(connection, viewer_of(principal), sid) if sid.isascii() and sid.isprintable() else None
     if row is None:
         raise NotFoundError("call")
     return row
