@@ -11,14 +11,15 @@ AdminError
 ├── NotFoundError             404  there is no such thing, or it is somebody else's
 ├── ConflictError             409  what is asked for does not go with what is there
 ├── ChangedMeanwhileError     412  somebody else has changed it since it was read
+├── KeyReusedError            422  an Idempotency-Key came with another request before (admin.services.idempotency)
 ├── TooManyRequestsError      429  come again later
 ├── ModelFailedError          502  OpenAI cannot be reached, refused, or did not do what it was asked for
 ├── ModelTooSlowError         504  OpenAI took too long
 ├── NoModelError              503  OpenAI would have to be asked, and there is no key for it
 ├── TwilioError               503  and others, see admin.services.twilio_errors: only Twilio can do it, and did not
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
-├── DrainingError             503  the server is about to end, another one has to do it
 ├── AuthUnreachableError      503  only Supabase could tell who asks, and it does not answer
+├── DrainingError             503  the server is about to end, another one has to do it
 └── StoreUnavailableError     503  the database cannot be had
 """
 
@@ -169,16 +170,6 @@ class AuthNotConfiguredError(AdminError):
         super().__init__("this server has no Supabase to check that token with; use an API key")
 
 
-class DrainingError(AdminError):
-    """The server takes nothing new: it ends when its last call does."""
-
-    status = 503
-    code = "draining"
-
-    def __init__(self) -> None:
-        super().__init__("the server is draining; come again", headers={"Retry-After": "5"})
-
-
 class AuthUnreachableError(AdminError):
     """Supabase cannot be reached, or gives no answer that can be used."""
 
@@ -187,6 +178,16 @@ class AuthUnreachableError(AdminError):
 
     def __init__(self) -> None:
         super().__init__("Supabase cannot be asked who you are; try again", headers={"Retry-After": "5"})
+
+
+class DrainingError(AdminError):
+    """The server takes nothing new: it ends when its last call does."""
+
+    status = 503
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the server is draining; come again", headers={"Retry-After": "5"})
 
 
 class StoreUnavailableError(AdminError):

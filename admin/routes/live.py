@@ -20,7 +20,7 @@ STREAM_HEADERS = {
 }
 
 
-class LiveCalls(msgspec.Struct, frozen=True, kw_only=True):
+class LiveCallList(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that this machine carries now, the oldest first."""
 
     items: list[LiveCall]
@@ -31,11 +31,11 @@ def live_blueprint(access: Access, live: Live) -> Blueprint:
     blueprint = Blueprint("live", __name__)
 
     @blueprint.get("/api/live")
-    @validate_response(LiveCalls)
-    async def get_live() -> LiveCalls:
+    @validate_response(LiveCallList)
+    async def get_live() -> LiveCallList:
         """List the calls in progress."""
         principal = await access.require("calls:read")
-        return LiveCalls(items=live.calls(viewer_of(principal)))
+        return LiveCallList(items=live.calls(viewer_of(principal)))
 
     @blueprint.get("/api/live/events")
     @answers(200, "What happens, as it happens.", "text/event-stream")
