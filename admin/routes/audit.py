@@ -25,7 +25,7 @@ def audit_blueprint(access: Access, trail: AuditTrail) -> Blueprint:
     @blueprint.get("/api/audit")
     @validate_querystring(AuditQuery)
     @validate_response(AuditPage)
-    async def get_audit(query_args: AuditQuery) -> AuditPage:
+    async def list_audit(query_args: AuditQuery) -> AuditPage:
         """Say what was changed in the account, the newest first. 400 invalid_cursor, 401, 403."""
         principal = await access.require("settings:read")
         return await trail.page(

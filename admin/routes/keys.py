@@ -29,7 +29,7 @@ def keys_blueprint(access: Access, keys: ApiKeys) -> Blueprint:
     @blueprint.get("/api/keys")
     @validate_querystring(PageQuery)
     @validate_response(KeyPage)
-    async def get_keys(query_args: PageQuery) -> KeyPage:
+    async def list_keys(query_args: PageQuery) -> KeyPage:
         """List one's keys, the newest first; owners see all of the account. 400 invalid_cursor."""
         principal = await access.signed_in()
         return await keys.page(principal, cursor=query_args.cursor, limit=query_args.limit)

@@ -32,7 +32,7 @@ def live_blueprint(access: Access, live: Live) -> Blueprint:
 
     @blueprint.get("/api/live")
     @validate_response(LiveCallList)
-    async def get_live() -> LiveCallList:
+    async def list_live_calls() -> LiveCallList:
         """List the calls in progress."""
         principal = await access.require("calls:read")
         return LiveCallList(items=live.calls(viewer_of(principal)))

@@ -20,7 +20,7 @@ def numbers_blueprint(access: Access, numbers: PhoneNumbers) -> Blueprint:
     @blueprint.get("/api/numbers")
     @validate_querystring(PageQuery)
     @validate_response(NumberPage)
-    async def get_numbers(query_args: PageQuery) -> NumberPage:
+    async def list_numbers(query_args: PageQuery) -> NumberPage:
         """List the account's numbers. 400 invalid_cursor."""
         principal = await access.require("numbers:read")
         return await numbers.page(principal, query_args.cursor, query_args.limit)

@@ -50,7 +50,7 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
     @blueprint.get("/api/people")
     @validate_querystring(PageQuery)
     @validate_response(PeoplePage)
-    async def get_people(query_args: PageQuery) -> PeoplePage:
+    async def list_people(query_args: PageQuery) -> PeoplePage:
         """List the account's people, the first one first. 400 invalid_cursor."""
         principal = await access.require("people:read")
         return await people.page(principal, cursor=query_args.cursor, limit=query_args.limit)

@@ -57,7 +57,7 @@ def _add_list(blueprint: Blueprint, access: Access, personas: Personas) -> None:
     @blueprint.get("")
     @validate_querystring(PersonaQuery)
     @validate_response(PersonaPage)
-    async def get_personas(query_args: PersonaQuery) -> PersonaPage:
+    async def list_personas(query_args: PersonaQuery) -> PersonaPage:
         """List the account's personas. 400 invalid_cursor."""
         principal = await access.require("personas:read")
         return await personas.page(principal, query_args)
@@ -147,21 +147,21 @@ def _add_versions(blueprint: Blueprint, access: Access, personas: Personas) -> N
     @blueprint.get("/<uuid:persona_id>/versions")
     @validate_querystring(PersonaVersionQuery)
     @validate_response(PersonaVersionPage)
-    async def get_versions(persona_id: UUID, query_args: PersonaVersionQuery) -> PersonaVersionPage:
+    async def list_persona_versions(persona_id: UUID, query_args: PersonaVersionQuery) -> PersonaVersionPage:
         """List a persona's versions, the newest first. 404 persona_not_found."""
         principal = await access.require("personas:read")
         return await personas.versions(principal, persona_id, query_args)
 
     @blueprint.get(one_version)
     @validate_response(PersonaVersion)
-    async def get_version(persona_id: UUID, number: int) -> PersonaVersion:
+    async def get_persona_version(persona_id: UUID, number: int) -> PersonaVersion:
         """Show the persona as it was. 404 persona_not_found, persona_version_not_found."""
         principal = await access.require("personas:read")
         return await personas.version(principal, persona_id, number)
 
     @blueprint.post(f"{one_version}/restore")
     @validate_response(Persona)
-    async def restore_version(persona_id: UUID, number: int) -> Answer:
+    async def restore_persona_version(persona_id: UUID, number: int) -> Answer:
         """Make the persona what it was, as a new version.
 
         404 persona_not_found, persona_version_not_found, 412 changed_meanwhile.
