@@ -16,7 +16,7 @@ from relay.conversation import Conversation, pressed_words
 from relay.seeds import LEFT_OUT, NOT_UNDERSTOOD, Correction, Seed, Seeding, seeding
 from relay.transcript import ToolCall, Turn
 from tests.benchmarks.openai.line import Json, Line, kinds, phone_line, the
-from tests.proto.test_realtime import unknown_fields
+from tests.proto.test_realtime_writing import unknown_fields
 from tests.relay.test_conversation import (
     ORDER,
     STORY,
