@@ -10,7 +10,7 @@ What Twilio has done is noted, whether or not somebody still waits for the answe
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import structlog
@@ -35,6 +35,8 @@ from admin.store.database import Database
 
 MAX_WORDS_CHARACTERS: Final = 1000  # spoken for about a minute; and a document has 4000 at most
 
+Change = Literal["hung_up", "transferred", "spoken_into"]
+
 _logger = structlog.stdlib.get_logger("tautline.outbound")
 
 
@@ -55,7 +57,7 @@ class CallChange(msgspec.Struct, frozen=True, kw_only=True):
     """What Twilio was told to do with the call; how it gets on from there is told by the call's record."""
 
     call_sid: str
-    change: str
+    change: Change
 
 
 class LiveCalls:
@@ -129,7 +131,7 @@ class LiveCalls:
         return transfer.to
 
     async def _change(
-        self, principal: Principal, call_sid: str, ask: Callable[[], Awaitable[None]], change: str, **facts: Any
+        self, principal: Principal, call_sid: str, ask: Callable[[], Awaitable[None]], change: Change, **facts: Any
     ) -> CallChange:
         """Ask Twilio, and note that it was done. Our failing to note it changes nothing about the answer."""
         # Whoever goes away meanwhile must not leave a change behind that nobody has made. Bounded by the timeouts of
