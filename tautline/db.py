@@ -6,7 +6,6 @@ line on the standard error output, with exit code 1.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,9 +46,10 @@ def write_backup(
 ) -> None:
     """Write everything to one file, as it is at one moment; keep it as safe as the database."""
     from admin.store.backup import backup
+    from tautline.store import wall_time
 
     with _engine(env_file) as engine:
-        rows = backup(engine, file, datetime.now(UTC))
+        rows = backup(engine, file, wall_time())
     typer.echo(f"{file} has {rows} rows. It holds transcripts, telephone numbers and password hashes.")
 
 
@@ -74,6 +74,7 @@ def _engine(env_file: Path | None) -> "Iterator[Engine]":
     from admin.store.backup import BackupError
     from admin.store.database import open_engine
     from admin.store.migrating import OutdatedSchemaError, UnknownSchemaError
+    from tautline.store import reason_of
 
     settings = load_or_exit(env_file)
     try:
@@ -85,9 +86,7 @@ def _engine(env_file: Path | None) -> "Iterator[Engine]":
     except (BackupError, OutdatedSchemaError, UnknownSchemaError) as error:
         raise _failed(str(error)) from None
     except SQLAlchemyError as error:
-        # The driver's own first line. SQLAlchemy's would go on with the statement and its values.
-        reason = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
-        raise _failed(f"the database cannot do that: {reason}") from None
+        raise _failed(f"the database cannot do that: {reason_of(error)}") from None
     except OSError as error:
         raise _failed(f"{error.filename or 'the file'}: {error.strerror or error}") from None
 

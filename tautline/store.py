@@ -9,7 +9,8 @@ from typing import Final
 
 import structlog
 import trio
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from admin.store import migrating
@@ -29,22 +30,21 @@ def open_database(settings: Settings) -> Database:
 async def prepare(
     database: Database, *, migrates: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Migrate, or make sure that nothing is to be migrated. Reports after the first try, and ends when it is done.
+    """Bring it up to date as soon as it is there. Reports after the first try, and ends when it is done.
 
     Raises: UnknownSchemaError, OutdatedSchemaError, and what else is wrong with a database that can be reached; at the
     first try only. There may be calls once that has been reported, and no later one ends them.
     """
-    work = migrating.upgrade if migrates else migrating.require_current
     may_have_calls = False
     while True:
         try:
-            await trio.to_thread.run_sync(work, database.engine)
+            await trio.to_thread.run_sync(bring_up_to_date, database.engine, migrates)
         except Exception as error:
             is_unreachable = isinstance(error, OperationalError | PoolTimeoutError)
             if not (is_unreachable or may_have_calls):
                 raise
             event = "store.unreachable" if is_unreachable else "store.not_prepared"
-            _logger.error(event, consequence="The settings' persona answers.", why=_reason(error))
+            _logger.error(event, consequence="The settings' persona answers.", why=reason_of(error))
             may_have_calls = True
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
@@ -55,11 +55,23 @@ async def prepare(
             return
 
 
+def bring_up_to_date(engine: Engine, migrates: bool) -> None:
+    """Migrate, or make sure that nothing is to be migrated; once. Does I/O.
+
+    Raises: UnknownSchemaError, OutdatedSchemaError; SQLAlchemyError.
+    """
+    work = migrating.upgrade if migrates else migrating.require_current
+    work(engine)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of the driver's own words, which name host and user, never the password; else of the error's.
+
+    SQLAlchemy's own would go on with the statement and its values.
+    """
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
 def wall_time() -> datetime:
     """Now, in UTC."""
     return datetime.now(UTC)
-
-
-def _reason(error: Exception) -> str:
-    # The first line of the driver's own words. They name host and user, never the password.
-    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]

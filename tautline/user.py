@@ -107,6 +107,7 @@ def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -
 
     from admin.errors import AdminError
     from admin.store.migrating import OutdatedSchemaError, UnknownSchemaError
+    from tautline.store import reason_of
 
     settings = load_or_exit(env_file)
     try:
@@ -114,20 +115,18 @@ def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -
     except (AdminError, OutdatedSchemaError, UnknownSchemaError) as error:
         typer.echo(str(error), err=True)
     except OperationalError as error:
-        typer.echo(f"the database cannot be reached: {str(error.orig).partition(chr(10))[0]}", err=True)
+        typer.echo(f"the database cannot be reached: {reason_of(error)}", err=True)
     raise typer.Exit(EXIT_PROBLEM)
 
 
 async def _work_on(settings: Settings, work: "Callable[[People], Awaitable[Result]]") -> Result:
     from admin.services.passwords import Passwords
     from admin.services.people import People
-    from admin.store import migrating
-    from tautline.store import open_database, wall_time
+    from tautline.store import bring_up_to_date, open_database, wall_time
 
     database = open_database(settings)
     try:
-        prepare = migrating.upgrade if settings.migrates else migrating.require_current
-        await trio.to_thread.run_sync(prepare, database.engine)
+        await trio.to_thread.run_sync(bring_up_to_date, database.engine, settings.migrates)
         return await work(People(database, wall_time, Passwords()))
     finally:
         database.close()
