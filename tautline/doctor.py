@@ -31,10 +31,8 @@ HTTP_TIMEOUT_S = 5.0
 DESCRIPTORS_PER_CALL = 2  # Twilio's socket and OpenAI's
 FEW_CALLS = 400
 DESCRIPTORS_ELSEWHERE = 100  # the listener, web requests, log files, the database: a generous guess
-OFFSET_WARNING_S, OFFSET_PROBLEM_S = (
-    30,
-    300,
-)  # signed, short-lived tokens bear the first; TLS and signing not the second
+OFFSET_WARNING_S = 30  # signed, short-lived tokens bear it
+OFFSET_PROBLEM_S = 300  # TLS and signing do not
 
 Outcome = Literal["ok", "warning", "problem"]
 
