@@ -4,11 +4,11 @@ from typing import Annotated
 
 import msgspec
 
-from admin.patterns import KEEPABLE
+from admin.patterns import EMAIL, KEEPABLE
 from admin.store.paging import USUAL_PAGE, Cursor, Limit
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=KEEPABLE)]
-Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=EMAIL)]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
 

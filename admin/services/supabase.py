@@ -18,13 +18,14 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from admin.errors import NotAllowedError, StoreUnavailableError
+from admin.patterns import EMAIL
 from admin.services.principal import SCOPES, Newcomers, Principal, Role
 from admin.services.supabase_tokens import Identity, SupabaseTokens
 from admin.store import audit, invitations, users
 from admin.store.database import Database
 
 TRIES: Final = 3  # two first requests at once, and one more who takes the email meanwhile
-_Email = Annotated[str, msgspec.Meta(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+_Email = Annotated[str, msgspec.Meta(max_length=254, pattern=EMAIL)]
 
 
 class SupabasePeople:

@@ -308,6 +308,7 @@ async def test_who_comes_with_a_key_has_no_session(owner: Caller) -> None:
         {"email": EMAIL, "password": "\ud800"},
         {"email": "a\x00@b", "password": PASSWORD},
         {"email": "\udc00@b", "password": PASSWORD},
+        {"email": f"{EMAIL}\n", "password": PASSWORD},
         {"email": EMAIL, "password": PASSWORD, "remember": True},
     ],
 )
