@@ -53,11 +53,12 @@ def set_up(database: Database, **number: Any) -> UUID:
 
 
 @asynccontextmanager
-async def serving(database: Database) -> AsyncIterator[tuple[int, Records]]:
+async def serving(database: Database, **changed: Any) -> AsyncIterator[tuple[int, Records]]:
     records = Records()
     async with trio.open_nursery() as nursery:
         port = await nursery.start(partial(serve_openai, SimulatorConfig(first_audio_delay_s=0.0, pace=20.0)))
-        settings = msgspec.structs.replace(SETTINGS, openai_realtime_url=f"ws://127.0.0.1:{port}/v1/realtime")
+        url = f"ws://127.0.0.1:{port}/v1/realtime"
+        settings = msgspec.structs.replace(SETTINGS, openai_realtime_url=url, **changed)
         server = Server(settings, records, database=database)
         yield await nursery.start(server.run), records
         await server.drain()
@@ -112,7 +113,7 @@ async def test_a_caller_who_comes_too_late_meets_the_fallback(kind: str, outcome
 
 async def test_without_its_database_the_server_starts_and_the_settings_persona_answers(tmp_path: Path) -> None:
     gone = Database(f"sqlite:///{tmp_path}")  # a folder, which no database can be
-    async with serving(gone) as (port, records):
+    async with serving(gone, data_dir=tmp_path / "data") as (port, records):  # where what cannot be written stays
         report = await call(port)
     assert report.warnings == ()
     assert [event.persona_version for event in records.of(CallStarted)] == [""]
