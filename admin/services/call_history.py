@@ -135,7 +135,7 @@ class CallHistory:
                 raise ConflictError("the call is in progress; hang up first", code="call_in_progress")
             call_search.remove(connection, row["id"])
             facts = {"call_sid": row["call_sid"]}
-            audit.record(connection, principal, "call.deleted", subject=row["id"], facts=facts, at=self._now())
+            audit.record(connection, principal, audit.CALL_DELETED, subject=row["id"], facts=facts, at=self._now())
 
         await self._database.write(work)
 

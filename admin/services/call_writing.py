@@ -5,6 +5,7 @@ in the transcript alone, under the number of the event that told of them.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,22 +16,24 @@ from admin.services.call_progress import applied, newcomer
 from admin.services.call_record import AGENT_HEARD, CALLER_TRANSCRIBED, ENDED, REPORTED, RUNG, Record, Speaker
 from admin.services.call_status import TERMINAL
 from admin.services.call_summary import TOLD_BY, Models, summary_of
-from admin.store import call_events, calls, outbound, users
+from admin.store import audit, call_events, calls, outbound, users
 
 _WORDS: Final = "words"
 _SPEAKERS: Final[Mapping[str, Speaker]] = {CALLER_TRANSCRIBED: "caller", AGENT_HEARD: "agent"}
 _DECIDE_OWNER: Final = (RUNG, ENDED)  # until then, a process that knows more may not have written yet
+_TOLD_OF_WITHIN: Final = timedelta(days=1)  # of a call's being deleted, what is still to be told of it
 _NO_EVENTS: Final = (RUNG, REPORTED)  # all that they tell stands in the call's row
 
 
 def write_records(
     connection: Connection, records: Sequence[Record], process_id: UUID, models: Models
 ) -> dict[str, str]:
-    """Write what these records tell.
+    """Write what these records tell, but for calls that were deleted.
 
     Args: records, each call's in order; process_id, that took them.
     Returns: the calls that are over by what Twilio told, and how they ended.
     """
+    records = _without_deleted(connection, records)
     _name_placed_calls(connection, records)
     by_sid: dict[str, list[Record]] = {}
     for record in records:
@@ -52,6 +55,17 @@ def summarise(connection: Connection, call_id: UUID, models: Models) -> dict[str
     """The columns that say what a call was like."""
     told = call_events.of_call(connection, call_id, TOLD_BY)
     return msgspec.structs.asdict(summary_of([(row["name"], row["body"]) for row in told], models))
+
+
+def _without_deleted(connection: Connection, records: Sequence[Record]) -> Sequence[Record]:
+    """Twilio may tell of a call minutes after its end. Who has deleted it by then must not find it there again."""
+    call_sids = {record.call_sid for record in records}
+    unknown = call_sids - calls.known(connection, call_sids)
+    if not unknown:
+        return records
+    since = min(record.at for record in records) - _TOLD_OF_WITHIN
+    deleted = audit.deleted_calls(connection, unknown, since=since)
+    return [record for record in records if record.call_sid not in deleted]
 
 
 def _name_placed_calls(connection: Connection, records: Sequence[Record]) -> None:

@@ -3,9 +3,9 @@
 `record` is for every service that changes what is configured; `page` is for whoever asks later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,8 @@ from admin.services.principal import Principal, Via
 from admin.store.column_types import new_id
 from admin.store.paging import after
 from admin.store.schema import audit_log
+
+CALL_DELETED: Final = "call.deleted"  # its facts name the call
 
 
 def record(
@@ -72,3 +74,10 @@ def page(
         found = found.where(audit_log.c.subject == subject)
     paged = after(found, cursor, by=audit_log.c.at, row_id=audit_log.c.id, limit=limit, descending=True)
     return connection.execute(paged).mappings().all()
+
+
+def deleted_calls(connection: Connection, call_sids: Collection[str], *, since: datetime) -> set[str]:
+    """Those of these calls that somebody has deleted since then."""
+    name = audit_log.c.facts["call_sid"].as_string()
+    found = select(name).where(audit_log.c.action == CALL_DELETED, audit_log.c.at > since, name.in_(call_sids))
+    return set(connection.execute(found).scalars())

@@ -26,6 +26,11 @@ def by_id(connection: Connection, call_id: UUID) -> RowMapping | None:
     return connection.execute(select(calls).where(calls.c.id == call_id)).mappings().one_or_none()
 
 
+def known(connection: Connection, call_sids: Collection[str]) -> set[str]:
+    """Those of them that are there."""
+    return set(connection.execute(select(calls.c.call_sid).where(calls.c.call_sid.in_(call_sids))).scalars())
+
+
 def ensure(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Make these calls, but for those that are there: a call_sid is there once. The rows need no id.
 

@@ -10,9 +10,11 @@ import pytest
 import trio
 from sqlalchemy import Connection, Table, select
 
+from admin.services.call_history import CallHistory
 from admin.services.call_record import Record, Rung
 from admin.services.call_status import StatusReport
 from admin.services.call_writing import write_records
+from admin.services.principal import SCOPES, Principal
 from admin.store import calls, users
 from admin.store.column_types import new_id
 from admin.store.database import Database
@@ -163,3 +165,14 @@ async def test_an_id_is_the_records_own(database: Database) -> None:
     records = made.records(made.STARTED, made.HELLO)
     await write(database, records)
     assert [each["id"] for each in await rows(database, call_events)] == [each.id for each in records]
+
+
+async def test_what_is_told_late_does_not_bring_a_deleted_call_back(database: Database) -> None:
+    user_id = await database.write(lambda connection: users.add(connection, role="owner", at=made.AT))
+    await write(database, made.records(*WHOLE_CALL))
+    account_id = (await call(database))["account_id"]
+    asking = Principal(user_id=user_id, account_id=account_id, role="owner", scopes=SCOPES["owner"], via="api_key")
+    await CallHistory(database, lambda: made.after(60)).remove(asking, "CA1")
+    late, another = made.records(made.HELLO, began_s=61), made.records(made.STARTED, call_sid="CA2", began_s=61)
+    await write(database, [*late, *another])
+    assert await database.read(partial(calls.known, call_sids=["CA1", "CA2"])) == {"CA2"}
