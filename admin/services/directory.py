@@ -97,7 +97,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The directory at one moment.
 
     routes: by number; personas: by id, in hex; elsewhere: numbers of no account; answering: all that answer a number or
-    are active, the same persona more than once where it greets in more than one way.
+    are active where calls come or are placed, the same persona more than once where it greets in more than one way.
     """
 
     version: str = ""
@@ -228,8 +228,19 @@ def _read(connection: Connection, known: str | None, read_personas: ReadPersonas
         elsewhere=Route(
             account_id=first_account, persona=active.get(first_account) if first_account is not None else None
         ),
-        answering=_answering(routes, active.values()),
+        answering=_answering(routes, _reached(active, routes, first_account)),
     )
+
+
+def _reached(
+    active: Mapping[UUID, StoredPersona], routes: Mapping[str, Route], first_account: UUID | None
+) -> Iterable[StoredPersona]:
+    """The active personas of accounts that have calls: those with a number, and the house.
+
+    Whoever may begin an account may make a persona active there, and what is spoken beforehand is paid for.
+    """
+    have_calls = {first_account, *(route.account_id for route in routes.values())}
+    return [stored for account_id, stored in active.items() if account_id in have_calls]
 
 
 def _answering(routes: Mapping[str, Route], active: Iterable[StoredPersona]) -> Sequence[Answering]:

@@ -397,12 +397,24 @@ async def test_who_becomes_active_is_announced_at_once_and_once(scene: Scene) ->
     assert announced == [[], [(f"{luna.hex}:1", "Hello.")]]
 
 
-async def test_who_is_active_without_a_number_greets_as_it_would_anywhere(scene: Scene) -> None:
+@pytest.mark.parametrize(("text", "greeting"), [("{{shop.name}}.", ""), ("Hello.", "Hello.")])
+async def test_who_is_active_without_a_number_greets_as_it_would_anywhere(
+    text: str, greeting: str, scene: Scene
+) -> None:
     account, announced = scene.shop.account(), announcing(scene)
-    luna = with_greeting(scene, account, "{{shop.name}}.", is_active=True)
-    mario = with_greeting(scene, scene.shop.account(), "Hello.", is_active=True)
+    luna = with_greeting(scene, account, text, is_active=True)
     await scene.start()
-    assert announced == [sorted([(f"{luna.hex}:1", ""), (f"{mario.hex}:1", "Hello.")])]
+    assert announced == [[(f"{luna.hex}:1", greeting)]]
+
+
+async def test_who_is_active_in_an_account_that_no_call_reaches_is_not_announced_before_one_can(scene: Scene) -> None:
+    scene.shop.account()  # the first one's are all calls to numbers that nobody has
+    stranger, announced = scene.shop.account(), announcing(scene)
+    mario = with_greeting(scene, stranger, "Hello.", is_active=True)
+    await scene.start()
+    scene.shop.number(stranger, NUMBER)
+    await scene.told()
+    assert announced == [[], [(f"{mario.hex}:1", "Hello.")]]
 
 
 async def test_only_so_many_are_announced_and_all_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
