@@ -439,7 +439,7 @@ async def test_an_answered_call_is_connected_to_the_stream_with_its_facts(
 async def test_an_answered_call_is_shown_live_to_whom_it_belongs(
     make_client: MakeClient, make_caller: MakeCaller, database: Database, wall: WallClock, twilio: FakeTwilio
 ) -> None:
-    number_owner, owner = make_caller(), make_caller()
+    owner, number_owner = make_caller(), make_caller()
     persona_id = add_persona(database, owner, wall, is_active=True, version=3)
     await owner.post(INITIATE, json={"to": TO})
     live = Live(wall)
