@@ -31,7 +31,7 @@ from admin.routes.access import has_credentials
 from admin.routes.callbacks import callbacks_blueprint
 from admin.routes.docs import docs_blueprint
 from admin.routes.probes import probes_blueprint
-from admin.routes.rates import Rates, is_counted, standing
+from admin.routes.rates import Rates, is_counted, needs_somebody, standing
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
 from admin.services import about, answers
 from admin.services.metrics import Metrics
@@ -144,10 +144,10 @@ def _identify_requests(app: QuartTrio, trusted_proxies: Networks) -> None:
 
 
 def _count_requests(app: QuartTrio, rates: Rates) -> None:
-    """Count who comes without credentials; who comes with some is counted when they have been looked at."""
+    """Count who comes without credentials; where some are looked at, who comes with them is counted then."""
 
     async def count() -> None:
-        if is_counted() and request.method != "OPTIONS" and not has_credentials():
+        if is_counted() and request.method != "OPTIONS" and not (has_credentials() and needs_somebody()):
             await rates.admit_nobody()
 
     async def tell(response: ResponseTypes) -> ResponseTypes:

@@ -4,16 +4,22 @@ Only what people and programs ask for is counted. Twilio's webhooks never are, b
 of them, nor are the probes.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from quart import g, request
+from quart import current_app, g, request
+from quart_schema import security_scheme
 
 from admin.errors import TooManyRequestsError
 from admin.services.principal import Principal
 from admin.services.rate_limits import RateLimits, RateRules, Standing
 from admin.services.throttle import network_of
 
-COUNTED: Final = ("/api/", "/personas", "/docs", "/openapi.json")
+_PAGES: Final = ("/docs", "/openapi.json")
+COUNTED: Final = ("/api/", "/personas", *_PAGES)
+_FOR_ANYBODY: Final = "tautline_for_anybody"
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Rates:
@@ -36,6 +42,19 @@ class Rates:
         standing = g.standing = await self._limits.take(who, per_minute)
         if standing.is_over:
             raise TooManyRequestsError(f"more than {per_minute} requests in a minute", headers=standing.headers())
+
+
+def for_anybody(view: View) -> View:
+    """A route that looks at no credentials. Put it below the route's own decorator."""
+    setattr(view, _FOR_ANYBODY, True)
+    return security_scheme([])(view)
+
+
+def needs_somebody() -> bool:
+    """Whether this request's route looks at credentials. Whoever brings some anywhere else is nobody, all the same."""
+    if request.endpoint is None or request.path.startswith(_PAGES):
+        return False
+    return not getattr(current_app.view_functions[request.endpoint], _FOR_ANYBODY, False)
 
 
 def is_counted() -> bool:

@@ -4,6 +4,7 @@ from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
 from admin.routes.inputs import Email, Input, Name, Token
+from admin.routes.rates import for_anybody
 from admin.services.passwords import Password
 from admin.services.people import Person
 from admin.services.setup import Setup
@@ -23,6 +24,7 @@ def setup_blueprint(setup: Setup) -> Blueprint:
     blueprint = Blueprint("setup", __name__)
 
     @blueprint.post("/api/setup")
+    @for_anybody
     @validate_request(FirstOwner)
     @validate_response(Person, 201)
     async def post_setup(data: FirstOwner) -> tuple[Person, int]:

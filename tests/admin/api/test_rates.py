@@ -52,6 +52,13 @@ async def test_who_has_no_good_key_is_counted_by_address(client: Client) -> None
     assert await asks(client, "/api/me", address="192.0.2.2") == 401
 
 
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/api/nowhere", "/api/setup"])
+async def test_credentials_that_nobody_looks_at_are_none(path: str, client: Client, owner: Caller) -> None:
+    answers = [await asks(client, path, key=owner.secret) for _ in range(3)]
+    assert 429 not in answers[:2]
+    assert answers[2] == 429
+
+
 async def test_a_good_key_comes_through_where_many_bad_ones_did_not(client: Client, make_caller: MakeCaller) -> None:
     for _ in range(3):
         await asks(client, "/api/me", key="tl_wrong")
