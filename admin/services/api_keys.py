@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from admin.errors import ConflictError, InvalidInputError, NotAllowedError, NotFoundError
+from admin.errors import ConflictError, InvalidInputError, NotAllowedError, NotAuthenticatedError, NotFoundError
 from admin.services.principal import SCOPES, Principal, Role, Scope
 from admin.store import api_keys, audit, users
 from admin.store.database import Database
@@ -112,7 +112,8 @@ class ApiKeys:
     ) -> AddedKey:
         """A new key for who asks, with no more scopes than they have here.
 
-        Raises: NotAllowedError for more; InvalidInputError, code expiry_invalid; ConflictError, code too_many_keys.
+        Raises: NotAllowedError for more; InvalidInputError, code expiry_invalid; ConflictError, code too_many_keys;
+        NotAuthenticatedError for who has just been shut out.
         """
         now, made, wanted = self._now(), make_key(), frozenset(scopes)
         if missing := sorted(scope for scope in wanted if not principal.may(scope)):
@@ -123,6 +124,9 @@ class ApiKeys:
             )
 
         def add(connection: Connection) -> AddedKey:
+            user = users.by_id(connection, principal.user_id, locks=True)  # they may make another one at this moment
+            if user is None or user["disabled_at"] is not None:
+                raise NotAuthenticatedError
             _require_not_later(connection, principal, expires_at)
             if api_keys.count_of(connection, principal.user_id, now) >= MAX_KEYS:
                 raise ConflictError(f"you have {MAX_KEYS} keys; revoke one first", code="too_many_keys")

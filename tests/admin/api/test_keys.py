@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import trio
 from quart import Response
 from quart.typing import TestClientProtocol as Client
 
@@ -118,6 +119,20 @@ async def test_nobody_has_keys_without_end(owner: Caller, wall: WallClock) -> No
     page = await (await owner.get("/api/keys", query_string={"limit": "60"})).get_json()
     rest = await (await owner.get("/api/keys", query_string={"limit": "60", "cursor": page["next_cursor"]})).get_json()
     assert len({key["id"] for key in page["items"] + rest["items"]}) == MAX_KEYS
+
+
+async def test_of_many_that_are_asked_for_at_once_no_more_are_made(owner: Caller) -> None:
+    for _ in range(MAX_KEYS - 2):  # one is there, and one more fits
+        await made(owner)
+    answers: list[int] = []
+
+    async def ask() -> None:
+        answers.append((await owner.post("/api/keys", json=KEY)).status_code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(ask)
+    assert sorted(answers) == [201, 409, 409, 409]
 
 
 @pytest.mark.parametrize(
