@@ -19,7 +19,13 @@ class StoreSettings(OpenAISettings, frozen=True, kw_only=True, rename="upper"):
     have one parent.
     """
 
-    database_url: Annotated[str, msgspec.Meta(pattern=r"\A(sqlite|postgresql)(\+[a-z0-9]+)?://")] | None = None
+    # SQLite in memory would be another database for each connection.
+    database_url: (
+        Annotated[
+            str, msgspec.Meta(pattern=r"\A(sqlite(\+pysqlite)?:///(?!:memory:)(?!\?).|postgresql(\+[a-z0-9]+)?://)")
+        ]
+        | None
+    ) = None
     database_migrate: Switch | None = None
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
     data_dir: Path = Path("data")
@@ -47,7 +53,7 @@ DATABASE_DOCUMENTED: tuple[Documented, ...] = (
     Documented(
         variable="DATABASE_URL",
         meaning="Where personas and call records are kept; unset, in the file tautline.db in DATA_DIR.",
-        must_be="a sqlite:// or postgresql:// address",
+        must_be="a sqlite:///path or postgresql:// address",
         example="postgresql://tautline:password@db/tautline",
         secrecy="password inside",
     ),

@@ -5,6 +5,7 @@ writer takes its lock at once, instead of failing when it first writes. All wait
 waits for a database cannot be cancelled.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,7 +20,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from admin.errors import StoreUnavailableError
 
 CONNECTIONS: Final = 5  # and as many threads; each process has its own
+AGAIN_AT_MOST: Final = 3  # a transaction that lost to another
+LETS_OTHERS_S: Final = 0.02  # go on before that, or we would be in their way again
 WAIT_S: Final = 5  # for a connection, a lock, or the end of one statement
+
+# SQLSTATEs of PostgreSQL's.
+_LOST_TO_ANOTHER: Final = ("40001", "40P01")  # of transactions that wait for each other one is given up
+_ONLY_READS: Final = "25006"  # a standby
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
@@ -33,7 +40,9 @@ class Database:
         self._limiter = trio.CapacityLimiter(CONNECTIONS)
 
     async def read(self, work: Work[Result]) -> Result:
-        """What this work finds, in a transaction of its own. It runs in a thread, and must not wait for anything else.
+        """What this work finds, in a transaction of its own.
+
+        It runs in a thread, must not wait for anything else, and begins anew if it lost to another transaction.
 
         Raises: StoreUnavailableError when the database cannot be had; what the work raises.
         """
@@ -49,24 +58,46 @@ class Database:
 
     def _run(self, work: Work[Result], writes: bool) -> Result:
         try:
-            with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                return work(connection)
+            return self._transact_in_turn(work, writes)
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise StoreUnavailableError from error
         except DBAPIError as error:
             # The plain class is SQLite's for a file that is damaged, or no database at all.
-            if error.connection_invalidated or type(error) is DatabaseError:
+            is_away = error.connection_invalidated or type(error) is DatabaseError
+            if is_away or _state_of(error) == _ONLY_READS:
                 raise StoreUnavailableError from error
             raise
 
+    def _transact_in_turn(self, work: Work[Result], writes: bool) -> Result:
+        for _ in range(AGAIN_AT_MOST):
+            try:
+                return self._transact(work, writes)
+            except OperationalError as error:
+                if _state_of(error) not in _LOST_TO_ANOTHER:
+                    raise
+                time.sleep(LETS_OTHERS_S)
+        return self._transact(work, writes)
+
+    def _transact(self, work: Work[Result], writes: bool) -> Result:
+        with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            return work(connection)
+
+
+def _state_of(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
 
 def open_engine(url: str) -> Engine:
-    """An engine with bounded waiting. It connects when it is first used. Makes the folder of an SQLite file."""
+    """An engine with bounded waiting, whose errors tell no values: they are in logs. It connects when it is first used.
+
+    Makes the folder of an SQLite file.
+    """
     address = _with_driver(make_url(url))
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address)
     return create_engine(
         address,
+        hide_parameters=True,
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=WAIT_S,
@@ -89,7 +120,12 @@ def _sqlite_engine(address: URL) -> Engine:
     if address.database:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        address, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=WAIT_S, connect_args={"timeout": WAIT_S}
+        address,
+        hide_parameters=True,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=WAIT_S,
+        connect_args={"timeout": WAIT_S},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -1,16 +1,20 @@
 """Work in transactions: all of it is kept or nothing, and what the columns hold comes back as it went in."""
 
+import threading
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select
+import trio
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from admin.errors import StoreUnavailableError
 from admin.store.column_types import new_id
 from admin.store.database import Database
 from admin.store.schema import sessions, settings
+from tests.services.databases import Databases
 
 AT = datetime(2026, 3, 2, 10, 0, 0, 123456, tzinfo=UTC)
 
@@ -78,3 +82,43 @@ async def test_a_file_that_is_no_database_is_said_to_be_so(tmp_path: Path) -> No
     with pytest.raises(StoreUnavailableError):
         await names(database)
     database.close()
+
+
+async def test_of_two_that_wait_for_each_other_both_get_their_turn(database: Database) -> None:
+    for name in ("one", "other"):
+        await database.write(partial(setting, name=name, value=0))
+    begun = [threading.Event(), threading.Event()]
+
+    def work(connection: Connection, *, first: str, second: str, own: int) -> None:
+        count(connection, first)
+        begun[own].set()
+        if database.engine.dialect.name == "postgresql":  # SQLite lets one of them begin at a time
+            begun[1 - own].wait(20)
+        count(connection, second)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, partial(work, first="one", second="other", own=0))
+        nursery.start_soon(database.write, partial(work, first="other", second="one", own=1))
+    values = await database.read(lambda c: list(c.execute(select(settings.c.value)).scalars()))
+    assert values == [2, 2]
+
+
+def count(connection: Connection, name: str) -> None:
+    row = connection.execute(select(settings.c.value).where(settings.c.name == name).with_for_update()).scalar_one()
+    connection.execute(update(settings).where(settings.c.name == name).values(value=row + 1))
+
+
+async def test_an_error_tells_no_values(database: Database) -> None:
+    await database.write(partial(setting, name="one", value="secret words"))
+    with pytest.raises(IntegrityError) as met:
+        await database.write(partial(setting, name="one", value="secret words"))
+    assert "secret words" not in str(met.value)
+
+
+async def test_a_server_that_only_reads_is_said_to_be_unavailable(databases: Databases) -> None:
+    def write(connection: Connection) -> None:
+        connection.execute(text("set transaction read only"))
+        setting(connection, "one", 1)
+
+    with databases.open("postgresql") as database, pytest.raises(StoreUnavailableError):
+        await database.write(write)
