@@ -86,7 +86,7 @@ async def test_what_is_wrong_with_a_database_does_not_stop_the_calls(
     office = Server(SETTINGS, LineLog(), database=database).office
     assert office is not None
     with database.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE users RENAME TO somebody_elses"))
+        connection.execute(text("ALTER TABLE settings RENAME TO somebody_elses"))
     await setup_token.offer(office.api.setup, "http://localhost:5050")
     with pytest.raises(trio.WouldBlock):
         printed.receive_nowait()
