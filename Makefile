@@ -28,7 +28,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 	@tests/services/install_debian_packages
 	@echo "== pytest"
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: $(VENV)/tools.stamp
 	@echo "== single operations beside their budgets, and the relay beside one written plainly on trio-websocket"
