@@ -21,7 +21,7 @@ from admin.services.fallbacks import CLOSED, Fallback, Label, NumberText, checke
 from admin.services.opening_hours import OpeningHours, Timetable, UnusableHoursError
 from admin.services.principal import Principal
 from admin.store import audit, directory, paging, phone_numbers, users
-from admin.store.database import Database
+from admin.store.database import Database, breaks_reference
 
 
 class NumberInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,7 +196,7 @@ def _clashes_told() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if "FOREIGN KEY" in str(error.orig).upper():
+        if breaks_reference(error):
             raise NotFoundError("persona") from error
         raise ConflictError("the number is in use, in this account or in another", code="number_taken") from error
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import trio
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -85,6 +85,12 @@ class Database:
 
 def _state_of(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
+
+
+def breaks_reference(error: IntegrityError) -> bool:
+    """Whether a row was to belong to one that is not there, as opposed to being there twice."""
+    code = getattr(error.orig, "sqlite_errorname", None) or _state_of(error)
+    return code in ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 
 
 def open_engine(url: str) -> Engine:
