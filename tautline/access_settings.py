@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from admin.services.principal import Newcomers
+from admin.principal import Newcomers
 from relay import Limits, Networks
 from tautline.documented import Documented
 from tautline.setting_types import Word, is_local, origin

@@ -8,10 +8,10 @@ import msgspec
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_request, validate_response
 
+from admin.principal import Scope
 from admin.routes.access import Access
 from admin.routes.inputs import Input, Name, PageQuery
 from admin.services.api_keys import AddedKey, ApiKeys, KeyPage
-from admin.services.principal import Scope
 
 
 class NewKeyInput(Input, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ import msgspec
 from quart import Blueprint
 from quart_schema import validate_response
 
+from admin.principal import Role, Scope, Via
 from admin.routes.access import Access
-from admin.services.principal import Role, Scope, Via
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

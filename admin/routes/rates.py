@@ -11,7 +11,7 @@ from quart import current_app, g, request
 from quart_schema import security_scheme
 
 from admin.errors import TooManyRequestsError
-from admin.services.principal import Principal
+from admin.principal import Principal
 from admin.services.rate_limits import RateLimits, RateRules, Standing
 from admin.services.throttle import network_of
 

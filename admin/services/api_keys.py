@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidInputError, NotAllowedError, NotAuthenticatedError, NotFoundError
-from admin.services.principal import SCOPES, Principal, Role, Scope
+from admin.principal import SCOPES, Principal, Role, Scope
 from admin.store import api_keys, audit, users
 from admin.store.database import Database
 from admin.store.paging import next_cursor

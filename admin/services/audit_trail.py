@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from admin.services.principal import Principal, Via
+from admin.principal import Principal, Via
 from admin.store import audit
 from admin.store.database import Database
 from admin.store.paging import next_cursor

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidCursorError, InvalidInputError, NotFoundError
+from admin.principal import Principal
 from admin.services import call_view
 from admin.services.call_record import ANSWER_BEGAN, ANSWER_SOUNDED, BARGED_IN
 from admin.services.call_view import CallDetail, CallEvent, CallItem, Turn
-from admin.services.principal import Principal
 from admin.store import audit, call_events, call_search
 from admin.store.call_search import CallFilter, DaySums, Viewer
 from admin.store.database import Database

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from admin.errors import ConflictError, NotFoundError, StoreUnavailableError
-from admin.services.principal import Principal
+from admin.principal import Principal
 from admin.store import audit, feature_flags
 from admin.store.database import Database
 

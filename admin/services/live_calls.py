@@ -20,13 +20,13 @@ from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, InvalidInputError, NotFoundError, StoreUnavailableError
 from admin.patterns import END, KEEPABLE
+from admin.principal import Principal
 from admin.services import answers
 from admin.services.call_orders import E164
 from admin.services.call_status import TERMINAL
 from admin.services.number_webhook import INCOMING_PATH
 from admin.services.outbound import CALL_PATH, as_error, require_twilio
 from admin.services.outbound_rules import OutboundRules, refuse_destination
-from admin.services.principal import Principal
 from admin.services.twilio_errors import TwilioGoneError
 from admin.services.twilio_rest import TwilioRest
 from admin.store import audit

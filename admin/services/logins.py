@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import NotAllowedError, NotAuthenticatedError, TooManyRequestsError
+from admin.principal import Principal
 from admin.services.passwords import Passwords
-from admin.services.principal import Principal
 from admin.services.sessions import OpenedSession, Sessions
 from admin.services.throttle import LockRules, Throttle, network_of
 from admin.store import audit, sessions, users

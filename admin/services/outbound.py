@@ -25,11 +25,11 @@ from admin.errors import (
     StoreUnavailableError,
     TooManyRequestsError,
 )
+from admin.principal import Principal
 from admin.services import answers, idempotency
 from admin.services.call_orders import CallOrder, OutboundCall
 from admin.services.idempotency import Answered
-from admin.services.outbound_rules import OutboundRules, Refusal, refuse_call
-from admin.services.principal import Principal
+from admin.services.outbound_rules import DAY, OutboundRules, Refusal, refuse_call
 from admin.services.twilio_errors import (
     TwilioError,
     TwilioNotConfiguredError,
@@ -163,7 +163,8 @@ class Outbound:
             if before is not None:
                 return before
         caller = self._caller(connection, principal, order.from_)
-        refusal = refuse_call(self._rules, order.to, caller, store.usage(connection, principal.user_id, now), now)
+        usage = store.usage(connection, principal.user_id, since=now - DAY, now=now)
+        refusal = refuse_call(self._rules, order.to, caller, usage, now)
         if refusal is not None:
             if key is not None:
                 idempotency_keys.remove(connection, account_id, key)

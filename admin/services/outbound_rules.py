@@ -15,6 +15,8 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType
 from phonenumbers import timezone as zones
 
+from admin.store.outbound import Usage
+
 DAY: Final = timedelta(days=1)  # the caps look back so far: nobody gets two days' calls around midnight
 RETRY_AT_ONCE: Final = timedelta(seconds=30)
 
@@ -66,16 +68,6 @@ class OutboundRules(msgspec.Struct, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = QuietHours(time(21), time(8))
     time_zone: str | None = None
     caller_number: str | None = None
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What was placed within the last day. The oldest ones say when a cap gives way; None when there are none."""
-
-    calls: int
-    user_calls: int
-    active_calls: int
-    oldest_at: datetime | None = None
-    user_oldest_at: datetime | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):

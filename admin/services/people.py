@@ -17,10 +17,10 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from admin.errors import ConflictError, NotAllowedError, NotFoundError
+from admin.principal import Principal, Role
 from admin.services.api_keys import hash_of
 from admin.services.logins import LogInRules
 from admin.services.passwords import PasswordCost, Passwords
-from admin.services.principal import Principal, Role
 from admin.services.sessions import SessionRules
 from admin.services.supabase_auth import SupabaseRules
 from admin.store import api_keys, audit, invitations, sessions, users

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import ConflictError, NotFoundError
+from admin.principal import Principal
 from admin.services.persona_body import MAX_NAME_CHARACTERS, InputWarning, PersonaBody, PersonaInput, accept, patched
 from admin.services.persona_views import (
     Persona,
@@ -25,7 +26,6 @@ from admin.services.persona_views import (
     PersonaVersionQuery,
     PersonaVersionSummary,
 )
-from admin.services.principal import Principal
 from admin.store import audit, personas
 from admin.store.database import Database
 from admin.store.paging import next_cursor

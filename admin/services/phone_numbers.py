@@ -17,9 +17,9 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from admin.errors import ConflictError, HouseOnlyError, InvalidInputError, NotFoundError
+from admin.principal import Principal
 from admin.services.fallbacks import CLOSED, Fallback, Label, NumberText, checked, to_e164
 from admin.services.opening_hours import OpeningHours, Timetable, UnusableHoursError
-from admin.services.principal import Principal
 from admin.store import audit, directory, paging, phone_numbers, users
 from admin.store.database import Database, breaks_reference
 

@@ -27,10 +27,10 @@ from admin.errors import (
     TooManyRequestsError,
 )
 from admin.patterns import KEEPABLE
+from admin.principal import Principal
 from admin.services import templates
 from admin.services.kept_audio import KeptAudio
 from admin.services.persona_body import PersonaBody, Voice
-from admin.services.principal import Principal
 from admin.services.templates import CallFacts
 from admin.store import personas
 from admin.store.database import Database

@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from admin.errors import NotAllowedError, NotFoundError
+from admin.principal import SCOPES, Principal, Role
 from admin.services.api_keys import hash_of
-from admin.services.principal import SCOPES, Principal, Role
 from admin.store import audit, sessions, users
 from admin.store.database import Database
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from admin.errors import NotAllowedError, StoreUnavailableError
 from admin.patterns import EMAIL
-from admin.services.principal import SCOPES, Newcomers, Principal, Role
+from admin.principal import SCOPES, Newcomers, Principal, Role
 from admin.services.supabase_tokens import Identity, SupabaseTokens
 from admin.store import audit, invitations, users
 from admin.store.database import Database

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from admin.errors import AuthUnreachableError, TooManyRequestsError
-from admin.services.principal import Newcomers
+from admin.principal import Newcomers
 
 TIMEOUT_S: Final = 3.0  # of connecting, and of each read
 WITHIN_S: Final = 8.0  # of all tries together

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 
-from admin.services.principal import Scope
+from admin.principal import Scope
 from admin.store.column_types import new_id
 from admin.store.paging import after
 from admin.store.schema import api_keys, users

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import RowMapping
 
-from admin.services.principal import Principal, Via
+from admin.principal import Principal, Via
 from admin.store.column_types import new_id
 from admin.store.paging import after
 from admin.store.schema import audit_log

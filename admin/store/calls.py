@@ -54,7 +54,7 @@ def change(connection: Connection, call_id: UUID, changes: Mapping[str, Any]) ->
 
 def carriers(connection: Connection) -> list[UUID]:
     """The processes that have calls which are not over."""
-    found = select(calls.c.process_id).distinct().where(_is_open(), calls.c.process_id.is_not(None))
+    found = select(calls.c.process_id).distinct().where(is_open(), calls.c.process_id.is_not(None))
     return [process_id for process_id in connection.execute(found).scalars() if process_id is not None]
 
 
@@ -82,5 +82,6 @@ def delete_before(connection: Connection, before: datetime, *, limit: int) -> in
     return len(found)
 
 
-def _is_open() -> Any:
+def is_open() -> Any:
+    """Whether a call is not over, as a condition."""
     return calls.c.status.in_((*_BEFORE_SOUND, *_WITH_SOUND))

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, text, update
 from sqlalchemy.engine import RowMapping
 
-from admin.services.call_status import TERMINAL
-from admin.services.outbound_rules import DAY, Usage
+from admin.store.calls import is_open
 from admin.store.schema import audit_log, calls, personas, phone_numbers
 
 ORDERED: Final = "call.ordered"  # in the audit trail
@@ -24,14 +24,24 @@ _COUNTS_FOR: Final = timedelta(hours=5)  # Twilio ends calls after four, whether
 _LOCK: Final = 0x7461_7574_6F75_74  # names PostgreSQL's lock; any number will do, as long as it is always this one
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was placed within the last day. The oldest ones say when a cap gives way; None when there are none."""
+
+    calls: int
+    user_calls: int
+    active_calls: int
+    oldest_at: datetime | None = None
+    user_oldest_at: datetime | None = None
+
+
 def serialise(connection: Connection) -> None:
     """Let nobody else pass here until this transaction has ended. SQLite's writers come one at a time anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
-def usage(connection: Connection, user_id: UUID, now: datetime) -> Usage:
-    """What was placed within the last day, and what is in progress."""
+def usage(connection: Connection, user_id: UUID, *, since: datetime, now: datetime) -> Usage:
+    """What was placed since this moment, and what is in progress."""
     is_order, is_users = audit_log.c.action == ORDERED, audit_log.c.actor_id == user_id
     counted = case((is_order, 1), else_=-1)
     row = connection.execute(
@@ -40,7 +50,7 @@ def usage(connection: Connection, user_id: UUID, now: datetime) -> Usage:
             func.coalesce(func.sum(case((is_users, counted), else_=0)), 0).label("user_calls"),
             func.min(case((is_order, audit_log.c.at))).label("oldest_at"),
             func.min(case((and_(is_order, is_users), audit_log.c.at))).label("user_oldest_at"),
-        ).where(audit_log.c.action.in_((ORDERED, WITHDRAWN)), audit_log.c.at > now - DAY)
+        ).where(audit_log.c.action.in_((ORDERED, WITHDRAWN)), audit_log.c.at > since)
     ).one()
     return Usage(
         calls=row.calls,
@@ -55,7 +65,7 @@ def _active_calls(connection: Connection, now: datetime) -> int:
     is_unnamed = calls.c.call_sid.startswith(UNNAMED, autoescape=True)
     counted = select(func.count()).where(
         calls.c.direction == "outbound",
-        calls.c.status.not_in(TERMINAL),
+        is_open(),
         calls.c.created_at > now - _COUNTS_FOR,
         or_(~is_unnamed, calls.c.created_at > now - _UNNAMED_COUNTS_FOR),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, exists, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from admin.services.principal import Role
+from admin.principal import Role
 from admin.store.column_types import new_id
 from admin.store.inserting import insert_new
 from admin.store.paging import after

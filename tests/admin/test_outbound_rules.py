@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from admin.services.outbound_rules import OutboundRules, QuietHours, Refusal, Usage, refuse_call, refuse_destination
+from admin.services.outbound_rules import OutboundRules, QuietHours, Refusal, refuse_call, refuse_destination
+from admin.store.outbound import Usage
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 BERLIN, NEW_YORK, LONDON = "+4930901820", "+12125551234", "+442079460000"

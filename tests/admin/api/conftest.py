@@ -11,10 +11,10 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import Connection
 
 from admin.api import open_api
+from admin.principal import SCOPES, Role, Scope
 from admin.services.api_keys import make_key
 from admin.services.passwords import PasswordCost
 from admin.services.people import PeopleRules
-from admin.services.principal import SCOPES, Role, Scope
 from admin.store import api_keys, users
 from admin.store.database import Database
 from tests.admin.conftest import MakeClient

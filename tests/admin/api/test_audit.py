@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from admin.services.principal import SCOPES, Principal
+from admin.principal import SCOPES, Principal
 from admin.store import audit
 from admin.store.database import Database
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock

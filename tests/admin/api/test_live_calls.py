@@ -10,9 +10,9 @@ from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
 from admin.api import Telephone, open_api
+from admin.principal import SCOPES, Principal
 from admin.services.live_calls import LiveCalls
 from admin.services.outbound_rules import OutboundRules
-from admin.services.principal import SCOPES, Principal
 from admin.services.twilio_errors import TwilioGoneError, TwilioUnreachableError
 from admin.store.column_types import new_id
 from admin.store.database import Database, open_engine

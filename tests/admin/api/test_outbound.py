@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Table, func, insert, select, text, update
 from trio.testing import MockClock
 
 from admin.api import Telephone, open_api
+from admin.principal import Role
 from admin.services.directory import Route
 from admin.services.live import Live
 from admin.services.outbound_rules import OutboundRules
-from admin.services.principal import Role
 from admin.services.reception import Reception
 from admin.services.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
 from admin.store import outbound as store

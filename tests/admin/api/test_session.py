@@ -9,11 +9,11 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select
 
 from admin.api import open_api
+from admin.principal import Role
 from admin.routes.access import CSRF_HEADER, SESSION_COOKIE
 from admin.services.api_keys import hash_of
 from admin.services.passwords import PasswordCost, Passwords
 from admin.services.people import PeopleRules
-from admin.services.principal import Role
 from admin.store import users
 from admin.store.database import Database
 from admin.store.schema import sessions

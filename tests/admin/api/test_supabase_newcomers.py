@@ -11,9 +11,9 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import func, select
 
 from admin.api import open_api
+from admin.principal import Newcomers
 from admin.services.passwords import Passwords
 from admin.services.people import NewPerson, People, PeopleRules
-from admin.services.principal import Newcomers
 from admin.services.rate_limits import RateRules
 from admin.services.supabase_auth import SupabaseRules
 from admin.store import audit

@@ -10,11 +10,11 @@ import pytest
 import trio
 from sqlalchemy import Connection, Table, select
 
+from admin.principal import SCOPES, Principal
 from admin.services.call_history import CallHistory
 from admin.services.call_record import Record, Rung
 from admin.services.call_status import StatusReport
 from admin.services.call_writing import write_records
-from admin.services.principal import SCOPES, Principal
 from admin.store import calls, users
 from admin.store.column_types import new_id
 from admin.store.database import Database

@@ -7,8 +7,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admin.principal import SCOPES, Principal
 from admin.services.flags import Flag, FlagChange, Flags, is_on, place
-from admin.services.principal import SCOPES, Principal
 from admin.store.database import Database, Result, Work
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)

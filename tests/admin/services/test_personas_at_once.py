@@ -8,9 +8,9 @@ import trio
 from sqlalchemy import select
 
 from admin.errors import ChangedMeanwhileError, ConflictError
+from admin.principal import SCOPES, Principal
 from admin.services.persona_body import PersonaInput
 from admin.services.personas import PersonaRules, Personas, any_version
-from admin.services.principal import SCOPES, Principal
 from admin.store import users
 from admin.store.database import CONNECTIONS, Database
 from admin.store.schema import persona_versions

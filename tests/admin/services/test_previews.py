@@ -19,8 +19,8 @@ from admin.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from admin.principal import SCOPES, Principal
 from admin.services.previews import PreviewInput, PreviewRules, Previews, Speech
-from admin.services.principal import SCOPES, Principal
 from admin.store.database import Database
 from benchmarks.simulators.openai import Faults, Reply
 from benchmarks.speech import clip
