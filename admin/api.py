@@ -22,27 +22,27 @@ from admin.routes.previews import previews_blueprint
 from admin.routes.rates import Rates
 from admin.routes.session import session_blueprint
 from admin.routes.setup import setup_blueprint
-from admin.services.api_keys import ApiKeys
-from admin.services.audit_trail import AuditTrail
-from admin.services.call_history import CallHistory
+from admin.services.calls.call_history import CallHistory
 from admin.services.flags import Flags
-from admin.services.live import Live
-from admin.services.live_calls import LiveCalls
-from admin.services.logins import LogIns
-from admin.services.outbound import Outbound
-from admin.services.outbound_rules import OutboundRules
-from admin.services.passwords import Passwords
-from admin.services.people import People, PeopleRules
-from admin.services.personas import USUAL_RULES, PersonaRules, Personas
-from admin.services.phone_numbers import PhoneNumbers
-from admin.services.previews import OpenSpeech, PreviewRules, Previews
+from admin.services.live.live import Live
+from admin.services.outbound.live_calls import LiveCalls
+from admin.services.outbound.outbound import Outbound
+from admin.services.outbound.outbound_rules import OutboundRules
+from admin.services.outbound.twilio_rest import TwilioRest
+from admin.services.people.api_keys import ApiKeys
+from admin.services.people.audit_trail import AuditTrail
+from admin.services.people.logins import LogIns
+from admin.services.people.passwords import Passwords
+from admin.services.people.people import People, PeopleRules
+from admin.services.people.sessions import Sessions
+from admin.services.people.setup import Setup
+from admin.services.people.supabase import SupabasePeople
+from admin.services.people.supabase_auth import SupabaseAuth, SupabaseRules
+from admin.services.people.supabase_tokens import SupabaseTokens
+from admin.services.personas.personas import USUAL_RULES, PersonaRules, Personas
+from admin.services.personas.previews import OpenSpeech, PreviewRules, Previews
 from admin.services.rate_limits import RateLimits, RateRules
-from admin.services.sessions import Sessions
-from admin.services.setup import Setup
-from admin.services.supabase import SupabasePeople
-from admin.services.supabase_auth import SupabaseAuth, SupabaseRules
-from admin.services.supabase_tokens import SupabaseTokens
-from admin.services.twilio_rest import TwilioRest
+from admin.services.telephone.phone_numbers import PhoneNumbers
 from admin.store.database import Database
 
 

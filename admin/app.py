@@ -33,11 +33,12 @@ from admin.routes.docs import docs_blueprint
 from admin.routes.probes import probes_blueprint
 from admin.routes.rates import Rates, is_counted, needs_somebody, standing
 from admin.routes.twiml import IssueToken, twiml_blueprint, twiml_response
-from admin.services import about, answers
+from admin.services import about
 from admin.services.metrics import Metrics
-from admin.services.outcomes import Endings, Outcomes
-from admin.services.reception import Reception
-from admin.services.signature import TwilioSignature
+from admin.services.telephone import answers
+from admin.services.telephone.outcomes import Endings, Outcomes
+from admin.services.telephone.reception import Reception
+from admin.services.telephone.signature import TwilioSignature
 from relay import Networks, Totals, client_address
 
 BODY_TIMEOUT_S = 10  # Twilio itself gives up after 15 s

@@ -11,12 +11,12 @@ AdminError
 ├── NotFoundError             404  there is no such thing, or it is somebody else's
 ├── ConflictError             409  what is asked for does not go with what is there
 ├── ChangedMeanwhileError     412  somebody else has changed it since it was read
-├── KeyReusedError            422  an Idempotency-Key came with another request before (admin.services.idempotency)
+├── KeyReusedError            422  an Idempotency-Key came with another request before (idempotency.py)
 ├── TooManyRequestsError      429  come again later
 ├── ModelFailedError          502  OpenAI cannot be reached, refused, or did not do what it was asked for
 ├── ModelTooSlowError         504  OpenAI took too long
 ├── NoModelError              503  OpenAI would have to be asked, and there is no key for it
-├── TwilioError               503  and others, see admin.services.twilio_errors: only Twilio can do it, and did not
+├── TwilioError               503  and others, see twilio_errors.py: only Twilio can do it, and did not
 ├── AuthNotConfiguredError    503  only Supabase could tell who asks, and it is not configured
 ├── AuthUnreachableError      503  only Supabase could tell who asks, and it does not answer
 ├── DrainingError             503  the server is about to end, another one has to do it

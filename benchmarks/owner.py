@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from admin.principal import SCOPES
-from admin.services.api_keys import make_key
+from admin.services.people.api_keys import make_key
 from admin.store import api_keys, users
 from admin.store.database import Database
 

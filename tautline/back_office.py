@@ -10,23 +10,23 @@ from functools import partial
 import trio
 
 from admin.api import Api, Telephone, open_api
-from admin.services.call_facts import facts_of, own_number
-from admin.services.call_record import Rung
-from admin.services.call_records import CallRecords
-from admin.services.call_summary import Models
-from admin.services.directory import Directory
-from admin.services.live import Live
-from admin.services.people import PeopleRules
-from admin.services.personas import PersonaRules
-from admin.services.previews import OpenSpeech
-from admin.services.processes import Processes, this_process
+from admin.services.calls.call_record import Rung
+from admin.services.calls.call_records import CallRecords
+from admin.services.calls.call_summary import Models
+from admin.services.calls.processes import Processes, this_process
+from admin.services.calls.retention import Retention
+from admin.services.calls.spool import FOLDER, Spool
+from admin.services.live.live import Live
+from admin.services.outbound.twilio_rest import TwilioRest
+from admin.services.people.people import PeopleRules
+from admin.services.people.supabase_auth import SupabaseRules
+from admin.services.personas.personas import PersonaRules
+from admin.services.personas.previews import OpenSpeech
 from admin.services.rate_limits import RateRules
-from admin.services.reception import Reception
-from admin.services.retention import Retention
-from admin.services.spool import FOLDER, Spool
-from admin.services.stored_personas import read_personas
-from admin.services.supabase_auth import SupabaseRules
-from admin.services.twilio_rest import TwilioRest
+from admin.services.telephone.call_facts import facts_of, own_number
+from admin.services.telephone.directory import Directory
+from admin.services.telephone.reception import Reception
+from admin.services.telephone.stored_personas import read_personas
 from admin.store.database import Database
 from relay import Arrival, LogEvent, Persona
 from tautline import setup_token

@@ -7,8 +7,8 @@ import msgspec
 from rich.console import Console
 
 from admin.errors import AdminError
-from admin.services.number_webhook import INCOMING_PATH, point_number
-from admin.services.twilio_rest import Credentials, TwilioRest
+from admin.services.outbound.number_webhook import INCOMING_PATH, point_number
+from admin.services.outbound.twilio_rest import Credentials, TwilioRest
 from tautline.settings import Settings
 
 _URL: Final = re.compile(r"https?://[^\s]+")

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from admin.services.outcomes import STAFF
-from admin.services.persona_body import DEFAULT_INSTRUCTIONS
+from admin.services.personas.persona_body import DEFAULT_INSTRUCTIONS
+from admin.services.telephone.outcomes import STAFF
 from relay import (
     MAX_RENDERED_CHARACTERS,
     BargeInPolicy,

@@ -15,10 +15,10 @@ import trio
 
 from admin.app import Services, create_app
 from admin.services import about
-from admin.services.outcomes import Endings, Outcomes
-from admin.services.previews import Speech
-from admin.services.reception import Reception
-from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
+from admin.services.personas.previews import Speech
+from admin.services.telephone.outcomes import Endings, Outcomes
+from admin.services.telephone.reception import Reception
+from admin.services.telephone.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
 from admin.store.database import Database
 from proto.handshake import RequestHead
 from relay import (

@@ -6,7 +6,7 @@ It goes to the terminal and not through the log, whose lines are kept in files a
 import structlog
 import typer
 
-from admin.services.setup import OFFERED_FOR, Setup
+from admin.services.people.setup import OFFERED_FOR, Setup
 
 _logger = structlog.stdlib.get_logger("tautline.setup")
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from admin.services.outcomes import Ending, ending_of
+from admin.services.telephone.outcomes import Ending, ending_of
 from relay import LogEvent, Totals, counted, merged
 from relay.log import CallEnded, CallStarted
 from relay.stream_token import CLOCK_SKEW_S, LIVES_S
@@ -112,7 +112,7 @@ class SharedTokens:
 
 
 class SharedEndings:
-    """How the latest calls ended, whichever worker carried them. See admin.services.outcomes.Endings.
+    """How the latest calls ended, whichever worker carried them. See admin.services.telephone.outcomes.Endings.
 
     An ending is there for all as soon as `offer` returns, so before the call's socket begins to close.
     """
@@ -174,7 +174,7 @@ class SharedTotals:
 
 
 class SharedBoards:
-    """What each worker shows the others of its calls in progress. See admin.services.live_exchange.Exchange."""
+    """What each worker shows the others of its calls in progress. See admin.services.live.live_exchange.Exchange."""
 
     def __init__(self, worker: Worker) -> None:
         self._boards, self._rung = Path(worker.folder) / _BOARDS, Path(worker.folder) / _RUNG

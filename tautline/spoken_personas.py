@@ -15,9 +15,9 @@ import msgspec
 import structlog
 import trio
 
-from admin.services.directory import Answering
-from admin.services.kept_audio import KeptAudio
-from admin.services.previews import OpenSpeech
+from admin.services.personas.kept_audio import KeptAudio
+from admin.services.personas.previews import OpenSpeech
+from admin.services.telephone.directory import Answering
 from proto import mulaw
 from relay import Persona, RenderingError, render_speech
 from relay.retry import Failure

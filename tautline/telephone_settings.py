@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from admin.services.twilio_rest import API_URL, Credentials
+from admin.services.outbound.twilio_rest import API_URL, Credentials
 from tautline.documented import Documented
 from tautline.persona_settings import PersonaSettings
 from tautline.setting_types import Number, Switch, Word
 
 if TYPE_CHECKING:  # the numbering plans of the world take a while to load, and `tautline --help` needs none
-    from admin.services.outbound_rules import OutboundRules
+    from admin.services.outbound.outbound_rules import OutboundRules
 
 OFF: Final = "off"  # OUTBOUND_QUIET_HOURS: an empty variable means unset, so having none needs a word
 
@@ -60,7 +60,7 @@ class TelephoneSettings(PersonaSettings, frozen=True, kw_only=True, rename="uppe
 
     def outbound_rules(self) -> "OutboundRules":
         """What may be called, how often, and when."""
-        from admin.services.outbound_rules import OutboundRules, QuietHours
+        from admin.services.outbound.outbound_rules import OutboundRules, QuietHours
 
         found = _QUIET.fullmatch(self.outbound_quiet_hours)
         begin, end = (time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))) if found else (None, None)

@@ -19,8 +19,8 @@ import structlog
 import trio
 
 from admin.errors import AdminError
-from admin.services.number_webhook import INCOMING_PATH, point_number
-from admin.services.twilio_rest import TwilioRest
+from admin.services.outbound.number_webhook import INCOMING_PATH, point_number
+from admin.services.outbound.twilio_rest import TwilioRest
 from tautline.settings import Settings
 
 WITHIN_S: Final = 20  # to have a tunnel; pyngrok itself gives up after 15, but waits for ever for a silent program

@@ -12,7 +12,7 @@ from tautline.options import EXIT_PROBLEM, EXIT_SETTINGS, EnvFile, load_or_exit
 from tautline.settings import Settings
 
 if TYPE_CHECKING:
-    from admin.services.people import Invitation, People
+    from admin.services.people.people import Invitation, People
 
 app = typer.Typer(name="user", help="Manage the people who may sign in.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def add(
     env_file: EnvFile = None,
 ) -> None:
     """Add somebody who signs in with a password, or invite them."""
-    from admin.services.people import Invitation, NewPerson
+    from admin.services.people.people import Invitation, NewPerson
 
     _require_email(email)
     password = None if invite else _read_password(password_stdin)
@@ -69,7 +69,7 @@ def show(env_file: EnvFile = None) -> None:
 @app.command()
 def disable(email: Email, env_file: EnvFile = None) -> None:
     """Keep somebody out: their sessions end and their keys are revoked at once."""
-    from admin.services.people import PersonChange
+    from admin.services.people.people import PersonChange
 
     async def work(people: "People") -> None:
         await people.change(None, (await people.by_email(email)).id, PersonChange(is_disabled=True))
@@ -81,7 +81,7 @@ def disable(email: Email, env_file: EnvFile = None) -> None:
 @app.command("reset-password")
 def reset_password(email: Email, password_stdin: PasswordStdin = False, env_file: EnvFile = None) -> None:
     """Give somebody another password; their sessions end, and waits after wrong passwords are over."""
-    from admin.services.people import PersonChange
+    from admin.services.people.people import PersonChange
 
     password = _read_password(password_stdin)
 
@@ -120,8 +120,8 @@ def _run(env_file: Path | None, work: "Callable[[People], Awaitable[Result]]") -
 
 
 async def _work_on(settings: Settings, work: "Callable[[People], Awaitable[Result]]") -> Result:
-    from admin.services.passwords import Passwords
-    from admin.services.people import People
+    from admin.services.people.passwords import Passwords
+    from admin.services.people.people import People
     from tautline.store import bring_up_to_date, open_database, wall_time
 
     database = open_database(settings)
@@ -140,7 +140,7 @@ def _require_email(email: str) -> None:
 
 
 def _read_password(from_stdin: bool) -> str:
-    from admin.services.passwords import MAX_CHARACTERS, MIN_CHARACTERS
+    from admin.services.people.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")

@@ -22,10 +22,10 @@ from admin.api import Telephone, open_api
 from admin.app import Services, create_app
 from admin.principal import SCOPES
 from admin.routes.access import CSRF_HEADER
-from admin.services.call_record import Rung
-from admin.services.live import Live
-from admin.services.outbound_rules import OutboundRules
-from admin.services.people import PeopleRules
+from admin.services.calls.call_record import Rung
+from admin.services.live.live import Live
+from admin.services.outbound.outbound_rules import OutboundRules
+from admin.services.people.people import PeopleRules
 from admin.services.rate_limits import RateRules
 from admin.store.database import Database
 from relay import CallerTranscribed, CallStarted, Totals, UpstreamReady

@@ -13,7 +13,7 @@ from quart import g, request
 from admin.errors import AuthNotConfiguredError, HouseOnlyError, NotAllowedError, NotAuthenticatedError
 from admin.principal import Principal, Scope
 from admin.routes.rates import Rates
-from admin.services.api_keys import PREFIX
+from admin.services.people.api_keys import PREFIX
 
 SESSION_COOKIE: Final = "tautline_session"
 CSRF_HEADER: Final = "X-CSRF-Token"

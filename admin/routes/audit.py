@@ -8,7 +8,7 @@ from quart_schema import validate_querystring, validate_response
 
 from admin.routes.access import Access
 from admin.routes.inputs import PageQuery
-from admin.services.audit_trail import AuditPage, AuditTrail
+from admin.services.people.audit_trail import AuditPage, AuditTrail
 
 
 class AuditQuery(PageQuery, frozen=True, kw_only=True):

@@ -7,12 +7,12 @@ import structlog
 from quart import Blueprint, Response, request
 
 from admin.routes.twilio_requests import METHODS, check_signatures, fields
-from admin.services import answers
-from admin.services.call_report import read_call, read_recording, read_stream
-from admin.services.call_status import status_of
-from admin.services.outbound import RESERVED
-from admin.services.reception import Reception
-from admin.services.signature import TwilioSignature
+from admin.services.calls.call_report import read_call, read_recording, read_stream
+from admin.services.calls.call_status import status_of
+from admin.services.outbound.outbound import RESERVED
+from admin.services.telephone import answers
+from admin.services.telephone.reception import Reception
+from admin.services.telephone.signature import TwilioSignature
 
 MAX_LOGGED_CHARACTERS = 200
 

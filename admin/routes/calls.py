@@ -15,10 +15,10 @@ from admin.patterns import KEEPABLE
 from admin.routes.access import Access
 from admin.routes.call_names import take_call_names
 from admin.routes.inputs import PageQuery
-from admin.services.call_export import MEDIA_TYPES, Export, Format
-from admin.services.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
-from admin.services.call_status import CallStatus
-from admin.services.call_view import CallDetail, transcript_text
+from admin.services.calls.call_export import MEDIA_TYPES, Export, Format
+from admin.services.calls.call_history import CallHistory, CallPage, EventPage, Summary, Transcript
+from admin.services.calls.call_status import CallStatus
+from admin.services.calls.call_view import CallDetail, transcript_text
 from admin.store.call_search import CallFilter
 from admin.store.paging import USUAL_PAGE, Cursor, Limit
 from relay import Direction

@@ -11,7 +11,7 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 from admin.principal import Scope
 from admin.routes.access import Access
 from admin.routes.inputs import Input, Name, PageQuery
-from admin.services.api_keys import AddedKey, ApiKeys, KeyPage
+from admin.services.people.api_keys import AddedKey, ApiKeys, KeyPage
 
 
 class NewKeyInput(Input, frozen=True, kw_only=True):

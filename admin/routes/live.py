@@ -9,9 +9,9 @@ from quart_schema import validate_response
 
 from admin.manners.described import answers
 from admin.routes.access import Access
-from admin.services.call_history import viewer_of
-from admin.services.live import Live
-from admin.services.live_events import LiveCall
+from admin.services.calls.call_history import viewer_of
+from admin.services.live.live import Live
+from admin.services.live.live_events import LiveCall
 from admin.store.call_search import Viewer
 
 STREAM_HEADERS = {

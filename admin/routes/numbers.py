@@ -8,7 +8,14 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 from admin.routes import versions
 from admin.routes.access import Access
 from admin.routes.inputs import PageQuery
-from admin.services.phone_numbers import NewNumber, NumberChange, NumberInput, NumberPage, PhoneNumber, PhoneNumbers
+from admin.services.telephone.phone_numbers import (
+    NewNumber,
+    NumberChange,
+    NumberInput,
+    NumberPage,
+    PhoneNumber,
+    PhoneNumbers,
+)
 
 Versioned = tuple[PhoneNumber, int, dict[str, str]]
 

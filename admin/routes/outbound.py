@@ -10,10 +10,10 @@ from quart_schema import document_headers, validate_request, validate_response
 from admin.errors import InvalidInputError, NotFoundError
 from admin.routes.access import Access
 from admin.routes.call_names import take_call_names
-from admin.services.call_orders import CallOrder, OutboundCall
-from admin.services.idempotency import MAX_KEY_CHARACTERS
-from admin.services.live_calls import CallChange, LiveCalls, TransferOrder, Words
-from admin.services.outbound import CREATED, Outbound
+from admin.services.outbound.call_orders import CallOrder, OutboundCall
+from admin.services.outbound.idempotency import MAX_KEY_CHARACTERS
+from admin.services.outbound.live_calls import CallChange, LiveCalls, TransferOrder, Words
+from admin.services.outbound.outbound import CREATED, Outbound
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"

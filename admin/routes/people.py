@@ -14,8 +14,8 @@ from admin.principal import Role
 from admin.routes.access import Access
 from admin.routes.inputs import Email, Input, Name, PageQuery, Token
 from admin.routes.rates import for_anybody
-from admin.services.passwords import Password
-from admin.services.people import AddedPerson, Invitation, NewPerson, People, PeoplePage, Person, PersonChange
+from admin.services.people.passwords import Password
+from admin.services.people.people import AddedPerson, Invitation, NewPerson, People, PeoplePage, Person, PersonChange
 
 
 class NewPersonInput(Input, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 from admin.manners.bounded_request import takes_bytes
 from admin.routes.access import Access
 from admin.routes.versions import etag, is_known, not_modified, require_match
-from admin.services.persona_body import PersonaInput, PersonaPatch
-from admin.services.persona_views import (
+from admin.services.personas.persona_body import PersonaInput, PersonaPatch
+from admin.services.personas.persona_views import (
     Persona,
     PersonaExport,
     PersonaFile,
@@ -25,7 +25,7 @@ from admin.services.persona_views import (
     PersonaVersionPage,
     PersonaVersionQuery,
 )
-from admin.services.personas import Personas
+from admin.services.personas.personas import Personas
 
 PATH: Final = "/api/personas"
 ALIAS: Final = "/personas"

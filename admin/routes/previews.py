@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 from quart_schema import document_response, hide, validate_request
 
 from admin.routes.access import Access
-from admin.services.previews import SAMPLE_RATE_HZ, PreviewInput, Previews
+from admin.services.personas.previews import SAMPLE_RATE_HZ, PreviewInput, Previews
 
 PATH: Final = "/personas/<uuid:persona_id>/preview"
 

@@ -12,8 +12,8 @@ from quart_schema import security_scheme
 
 from admin.errors import TooManyRequestsError
 from admin.principal import Principal
+from admin.services.people.throttle import network_of
 from admin.services.rate_limits import RateLimits, RateRules, Standing
-from admin.services.throttle import network_of
 
 _PAGES: Final = ("/docs", "/openapi.json")
 COUNTED: Final = ("/api/", "/personas", *_PAGES)

@@ -11,9 +11,9 @@ from werkzeug.http import dump_cookie
 from admin.routes.access import SESSION_COOKIE, Access
 from admin.routes.inputs import Email, Input
 from admin.routes.rates import for_anybody
-from admin.services.logins import LogIns
-from admin.services.passwords import MAX_CHARACTERS, Password
-from admin.services.sessions import Sessions, SignedIn
+from admin.services.people.logins import LogIns
+from admin.services.people.passwords import MAX_CHARACTERS, Password
+from admin.services.people.sessions import Sessions, SignedIn
 
 
 class Credentials(Input, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from quart_schema import validate_request, validate_response
 
 from admin.routes.inputs import Email, Input, Name, Token
 from admin.routes.rates import for_anybody
-from admin.services.passwords import Password
-from admin.services.people import Person
-from admin.services.setup import Setup
+from admin.services.people.passwords import Password
+from admin.services.people.people import Person
+from admin.services.people.setup import Setup
 
 
 class FirstOwner(Input, frozen=True, kw_only=True):

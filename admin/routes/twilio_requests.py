@@ -9,7 +9,7 @@ import structlog
 from quart import Blueprint, request
 
 from admin.errors import InvalidSignatureError
-from admin.services.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
+from admin.services.telephone.signature import SETTINGS_HEADER, SIGNATURE_HEADER, TwilioSignature
 
 METHODS = ["GET", "POST"]  # as whoever sets up the webhook at Twilio chooses
 

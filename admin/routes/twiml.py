@@ -12,15 +12,15 @@ import structlog
 from quart import Blueprint, Response, request
 
 from admin.routes.twilio_requests import METHODS, check_signatures, fields
-from admin.services import answers
-from admin.services.call_facts import VARIABLE_PREFIX
-from admin.services.call_report import direction_of, read_call
-from admin.services.fallbacks import Message, kind_of
-from admin.services.number_webhook import INCOMING_PATH
-from admin.services.outbound import CALL_PATH, REFUSES_MACHINES, Briefing
-from admin.services.outcomes import STAFF, Endings
-from admin.services.reception import Reception
-from admin.services.signature import TwilioSignature
+from admin.services.calls.call_report import direction_of, read_call
+from admin.services.outbound.number_webhook import INCOMING_PATH
+from admin.services.outbound.outbound import CALL_PATH, REFUSES_MACHINES, Briefing
+from admin.services.telephone import answers
+from admin.services.telephone.call_facts import VARIABLE_PREFIX
+from admin.services.telephone.fallbacks import Message, kind_of
+from admin.services.telephone.outcomes import STAFF, Endings
+from admin.services.telephone.reception import Reception
+from admin.services.telephone.signature import TwilioSignature
 from relay import TOKEN_PARAMETER, Direction
 
 NAME = "twiml"  # the blueprint's; an unexpected failure in it is answered in TwiML

@@ -1,4 +1,4 @@
-"""The table of calls: read and written, no rules. How a call gets on: admin.services.call_progress."""
+"""The table of calls: read and written, no rules. How a call gets on: admin.services.calls.call_progress."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime

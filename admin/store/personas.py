@@ -1,4 +1,4 @@
-"""The tables of personas and their versions: read and written, no rules. Those are in admin.services.personas.
+"""The tables of personas and their versions: read and written, no rules. Those are in admin.services.personas.personas.
 
 A row of a persona is always the newest version's: id, account_id, name, language, version, is_active, created_at,
 updated_at, body.

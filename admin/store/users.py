@@ -1,4 +1,4 @@
-"""The table of users: read and written, no rules. How they are let in: admin.services.logins and .supabase."""
+"""The table of users: read and written, no rules. How they are let in: admin.services.people.logins and .supabase."""
 
 from collections.abc import Sequence
 from datetime import datetime

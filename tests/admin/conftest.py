@@ -7,7 +7,7 @@ import pytest
 from quart.typing import TestClientProtocol
 
 from admin.app import Services, create_app
-from admin.services.signature import TwilioSignature
+from admin.services.telephone.signature import TwilioSignature
 from relay import Totals
 
 TOKEN = "00112233445566778899aabbccddeeff"

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin.services.call_report import CallReport, Recording, changes, newcomer, read_call, read_recording, read_stream
-from admin.services.call_status import Standing, StatusReport
+from admin.services.calls.call_report import (
+    CallReport,
+    Recording,
+    changes,
+    newcomer,
+    read_call,
+    read_recording,
+    read_stream,
+)
+from admin.services.calls.call_status import Standing, StatusReport
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 SID = "CA0123456789abcdef0123456789abcdef"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin.services.call_status import (
+from admin.services.calls.call_status import (
     STATUSES,
     TERMINAL,
     CallStatus,

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from admin.errors import StoreUnavailableError
-from admin.services.call_record import record_in
-from admin.services.call_records import CallRecords
-from admin.services.directory import Route
-from admin.services.reception import SAFE_WITHIN_S, Reception
-from admin.services.spool import Spool
+from admin.services.calls.call_record import record_in
+from admin.services.calls.call_records import CallRecords
+from admin.services.calls.spool import Spool
+from admin.services.telephone.directory import Route
+from admin.services.telephone.reception import SAFE_WITHIN_S, Reception
 from admin.store import outbound
 from admin.store.column_types import new_id
 from admin.store.database import Database, Result, Work

@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from admin.errors import StoreUnavailableError
-from admin.services import directory as directory_module
-from admin.services import stored_personas
-from admin.services.directory import LOOK_EVERY_S, REPLACED_KEPT_S, Answering, Directory, Route, StoredPersona
-from admin.services.fallbacks import CLOSED, Voicemail
-from admin.services.templates import CallFacts
+from admin.services.personas.templates import CallFacts
+from admin.services.telephone import directory as directory_module
+from admin.services.telephone import stored_personas
+from admin.services.telephone.directory import LOOK_EVERY_S, REPLACED_KEPT_S, Answering, Directory, Route, StoredPersona
+from admin.services.telephone.fallbacks import CLOSED, Voicemail
 from admin.store import directory as store
 from admin.store import phone_numbers, users
 from admin.store.column_types import new_id

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin.services.opening_hours import (
+from admin.services.telephone.opening_hours import (
     DAYS,
     ExceptionalDate,
     Interval,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from admin.services.outbound_rules import OutboundRules, QuietHours, Refusal, refuse_call, refuse_destination
+from admin.services.outbound.outbound_rules import OutboundRules, QuietHours, Refusal, refuse_call, refuse_destination
 from admin.store.outbound import Usage
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from admin.services.outcomes import Ending, Outcomes
+from admin.services.telephone.outcomes import Ending, Outcomes
 from relay import CallEnded
 from relay.log import KeyPressed
 

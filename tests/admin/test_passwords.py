@@ -3,7 +3,7 @@
 import trio
 
 from admin.errors import TooManyRequestsError
-from admin.services.passwords import MAX_WAITING, PasswordCost, Passwords
+from admin.services.people.passwords import MAX_WAITING, PasswordCost, Passwords
 
 CHEAP = PasswordCost(memory_kib=8, rounds=1)
 PASSWORD = "correct horse"

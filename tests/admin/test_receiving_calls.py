@@ -7,13 +7,13 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from admin.services.call_record import Rung
-from admin.services.call_report import CallReport
-from admin.services.directory import Route, StoredPersona
-from admin.services.fallbacks import Fallback, Message, Transfer, Voicemail
-from admin.services.opening_hours import OpeningHours, Timetable, WeeklyHours
-from admin.services.outcomes import Outcomes
-from admin.services.reception import Reception
+from admin.services.calls.call_record import Rung
+from admin.services.calls.call_report import CallReport
+from admin.services.telephone.directory import Route, StoredPersona
+from admin.services.telephone.fallbacks import Fallback, Message, Transfer, Voicemail
+from admin.services.telephone.opening_hours import OpeningHours, Timetable, WeeklyHours
+from admin.services.telephone.outcomes import Outcomes
+from admin.services.telephone.reception import Reception
 from admin.store.column_types import new_id
 from relay import Direction, Persona, issue_stream_token
 from relay.stream_token import verify

@@ -4,7 +4,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
-from admin.services.signature import TwilioSignature
+from admin.services.telephone.signature import TwilioSignature
 
 TOKEN = "00112233445566778899aabbccddeeff"
 SIGNATURE = TwilioSignature(TOKEN, "https://relay.example.com")

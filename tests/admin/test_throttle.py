@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from admin.services.throttle import LockRules, Throttle, network_of
+from admin.services.people.throttle import LockRules, Throttle, network_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULES = LockRules(free=3, first=timedelta(seconds=10), longest=timedelta(minutes=1))

@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 import trio
 
-from admin.services.twilio_errors import (
+from admin.services.outbound.twilio_errors import (
     TwilioError,
     TwilioGoneError,
     TwilioRefusedError,
     TwilioSilentError,
     TwilioUnreachableError,
 )
-from admin.services.twilio_rest import TRIES, Credentials, NewCall, TwilioRest
+from admin.services.outbound.twilio_rest import TRIES, Credentials, NewCall, TwilioRest
 from benchmarks.simulators.twilio import Account, Callee, CallOptions, open_twilio
 
 ACCOUNT = Account(

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
-from admin.services import answers
-from admin.services.outcomes import Outcomes
+from admin.services.telephone import answers
+from admin.services.telephone.outcomes import Outcomes
 from relay import Direction, issue_stream_token
 from relay.stream_token import verify
 from tests.admin.conftest import PUBLIC_URL, TOKEN, MakeClient

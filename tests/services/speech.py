@@ -7,7 +7,7 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
-from admin.services.previews import Speech
+from admin.services.personas.previews import Speech
 from benchmarks.simulators.openai import Reply, Script, Simulator, SimulatorConfig, Step
 from relay import open_stream_line
 from relay.sockets import Line

@@ -10,9 +10,9 @@ import trio
 
 from admin.api import open_api
 from admin.app import Services, create_app
-from admin.services.call_record import Rung
-from admin.services.live import Live
-from admin.services.live_watchers import LiveLimits
+from admin.services.calls.call_record import Rung
+from admin.services.live.live import Live
+from admin.services.live.live_watchers import LiveLimits
 from benchmarks.owner import add_owner
 from relay import CallerTranscribed, CallStarted, Totals
 from tests.services.databases import Databases

@@ -10,7 +10,7 @@ import httpx
 import trio
 from sqlalchemy import select
 
-from admin.services.call_record import Rung
+from admin.services.calls.call_record import Rung
 from admin.store import calls
 from admin.store.database import Database
 from admin.store.schema import call_events

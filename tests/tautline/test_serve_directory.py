@@ -13,7 +13,7 @@ import pytest
 import trio
 from sqlalchemy import select
 
-from admin.services.persona_body import PersonaBody
+from admin.services.personas.persona_body import PersonaBody
 from admin.store import directory, personas, phone_numbers, users
 from admin.store.database import Database
 from admin.store.schema import calls

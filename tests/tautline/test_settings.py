@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from admin.services.outbound_rules import OutboundRules, QuietHours
+from admin.services.outbound.outbound_rules import OutboundRules, QuietHours
 from relay import Limits, Persona, Privacy
 from relay.bargein import BargeInPolicy
 from relay.keypad import KeyPolicy

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from admin.services.outcomes import Ending
+from admin.services.telephone.outcomes import Ending
 from relay import CallEnded, Totals
 from relay.log import CallStarted, KeyPressed
 from tautline import shared

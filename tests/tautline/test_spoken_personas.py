@@ -13,8 +13,8 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from admin.services.directory import Answering
-from admin.services.previews import Speech
+from admin.services.personas.previews import Speech
+from admin.services.telephone.directory import Answering
 from benchmarks.simulators.openai import Fail, Faults, Reply, Script, Simulator, SimulatorConfig, Step, serve
 from benchmarks.speech import clip
 from relay import Persona, Upstream, open_stream_line

@@ -7,8 +7,8 @@ import pytest
 import trio
 from typer.testing import CliRunner, Result
 
-from admin.services.api_keys import hash_of
-from admin.services.passwords import Passwords
+from admin.services.people.api_keys import hash_of
+from admin.services.people.passwords import Passwords
 from admin.store import audit, invitations, users
 from admin.store.database import Database
 from tautline import cli

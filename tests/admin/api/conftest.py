@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from admin.api import open_api
 from admin.principal import SCOPES, Role, Scope
-from admin.services.api_keys import make_key
-from admin.services.passwords import PasswordCost
-from admin.services.people import PeopleRules
+from admin.services.people.api_keys import make_key
+from admin.services.people.passwords import PasswordCost
+from admin.services.people.people import PeopleRules
 from admin.store import api_keys, users
 from admin.store.database import Database
 from tests.admin.conftest import MakeClient

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from admin.services.twilio_errors import TwilioError
-from admin.services.twilio_rest import Credentials, NewCall, PlacedCall, TwilioRest
+from admin.services.outbound.twilio_errors import TwilioError
+from admin.services.outbound.twilio_rest import Credentials, NewCall, PlacedCall, TwilioRest
 
 CREDENTIALS = Credentials(account_sid="AC" + "5" * 32, auth_token="00112233445566778899aabbccddeeff")
 

@@ -6,7 +6,7 @@ import pytest
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import update
 
-from admin.services.api_keys import hash_of
+from admin.services.people.api_keys import hash_of
 from admin.store.database import Database
 from admin.store.schema import api_keys, users
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock

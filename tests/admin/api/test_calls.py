@@ -11,7 +11,7 @@ from quart import Response
 from sqlalchemy import func, select
 
 from admin.routes import calls as calls_routes
-from admin.services.prices import prices
+from admin.services.calls.prices import prices
 from admin.store import call_search
 from admin.store.database import Database
 from admin.store.paging import cursor_of

@@ -7,7 +7,7 @@ import trio
 from quart import Response
 from quart.typing import TestClientProtocol as Client
 
-from admin.services.api_keys import MAX_KEYS, PREFIX
+from admin.services.people.api_keys import MAX_KEYS, PREFIX
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock
 
 KEY = {"name": "till", "scopes": ["calls:read"]}

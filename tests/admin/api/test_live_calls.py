@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from admin.api import Telephone, open_api
 from admin.principal import SCOPES, Principal
-from admin.services.live_calls import LiveCalls
-from admin.services.outbound_rules import OutboundRules
-from admin.services.twilio_errors import TwilioGoneError, TwilioUnreachableError
+from admin.services.outbound.live_calls import LiveCalls
+from admin.services.outbound.outbound_rules import OutboundRules
+from admin.services.outbound.twilio_errors import TwilioGoneError, TwilioUnreachableError
 from admin.store.column_types import new_id
 from admin.store.database import Database, open_engine
 from admin.store.schema import audit_log, calls

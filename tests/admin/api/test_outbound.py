@@ -15,11 +15,11 @@ from trio.testing import MockClock
 
 from admin.api import Telephone, open_api
 from admin.principal import Role
-from admin.services.directory import Route
-from admin.services.live import Live
-from admin.services.outbound_rules import OutboundRules
-from admin.services.reception import Reception
-from admin.services.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
+from admin.services.live.live import Live
+from admin.services.outbound.outbound_rules import OutboundRules
+from admin.services.outbound.twilio_errors import TwilioRefusedError, TwilioSilentError, TwilioUnreachableError
+from admin.services.telephone.directory import Route
+from admin.services.telephone.reception import Reception
 from admin.store import outbound as store
 from admin.store.call_search import Viewer
 from admin.store.column_types import new_id

@@ -9,7 +9,7 @@ from quart import Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select
 
-from admin.services.api_keys import hash_of
+from admin.services.people.api_keys import hash_of
 from admin.store.database import Database
 from admin.store.schema import invitations
 from tests.admin.api.conftest import Caller, MakeCaller, WallClock

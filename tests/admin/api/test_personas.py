@@ -10,7 +10,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import Connection, insert, select
 
 from admin.api import open_api
-from admin.services.personas import PersonaRules
+from admin.services.personas.personas import PersonaRules
 from admin.store import audit
 from admin.store.column_types import new_id
 from admin.store.database import Database

@@ -14,7 +14,7 @@ from quart.typing import TestClientProtocol as Client
 
 from admin.api import open_api
 from admin.app import Services, create_app
-from admin.services.previews import PreviewRules
+from admin.services.personas.previews import PreviewRules
 from admin.store.database import Database
 from benchmarks.speech import clip
 from proto import mulaw

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from admin.api import open_api
 from admin.principal import Role
 from admin.routes.access import CSRF_HEADER, SESSION_COOKIE
-from admin.services.api_keys import hash_of
-from admin.services.passwords import PasswordCost, Passwords
-from admin.services.people import PeopleRules
+from admin.services.people.api_keys import hash_of
+from admin.services.people.passwords import PasswordCost, Passwords
+from admin.services.people.people import PeopleRules
 from admin.store import users
 from admin.store.database import Database
 from admin.store.schema import sessions

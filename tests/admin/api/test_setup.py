@@ -6,7 +6,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select
 
 from admin.api import Api, open_api
-from admin.services.people import PeopleRules
+from admin.services.people.people import PeopleRules
 from admin.store.database import Database
 from admin.store.schema import settings
 from tests.admin.api.conftest import CHEAP, MakeCaller, WallClock

@@ -23,10 +23,10 @@ from supabase import ClientOptions
 
 from admin.api import open_api
 from admin.routes.access import Access
-from admin.services.people import PeopleRules
-from admin.services.supabase import SupabasePeople
-from admin.services.supabase_auth import SupabaseAuth, SupabaseRules
-from admin.services.supabase_tokens import SupabaseTokens
+from admin.services.people.people import PeopleRules
+from admin.services.people.supabase import SupabasePeople
+from admin.services.people.supabase_auth import SupabaseAuth, SupabaseRules
+from admin.services.people.supabase_tokens import SupabaseTokens
 from admin.store import users
 from admin.store.database import Database
 from admin.store.schema import users as users_table

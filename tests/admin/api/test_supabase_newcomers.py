@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from admin.api import open_api
 from admin.principal import Newcomers
-from admin.services.passwords import Passwords
-from admin.services.people import NewPerson, People, PeopleRules
+from admin.services.people.passwords import Passwords
+from admin.services.people.people import NewPerson, People, PeopleRules
+from admin.services.people.supabase_auth import SupabaseRules
 from admin.services.rate_limits import RateRules
-from admin.services.supabase_auth import SupabaseRules
 from admin.store import audit
 from admin.store.database import Database
 from admin.store.schema import users as users_table

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import trio
 
-from admin.services.call_records import CallRecords
-from admin.services.call_report import CallReport
-from admin.services.call_status import StatusReport
-from admin.services.spool import Spool
+from admin.services.calls.call_records import CallRecords
+from admin.services.calls.call_report import CallReport
+from admin.services.calls.call_status import StatusReport
+from admin.services.calls.spool import Spool
 from admin.store.column_types import new_id
 from admin.store.database import Database
 from relay.log import KeyPressed

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from admin.services.persona_body import PersonaBody
+from admin.services.personas.persona_body import PersonaBody
 from admin.store import personas
 from admin.store.database import Database
 from benchmarks.speech import clip

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from admin.services.call_record import Offered, Record, Rung, record_of
-from admin.services.call_report import CallReport
-from admin.services.call_status import StatusReport
-from admin.services.call_summary import Models
+from admin.services.calls.call_record import Offered, Record, Rung, record_of
+from admin.services.calls.call_report import CallReport
+from admin.services.calls.call_status import StatusReport
+from admin.services.calls.call_summary import Models
 from relay import CallEnded, LogEvent
 from relay.log import AgentHeard, AnswerBegan, AnswerSounded, BargedIn, CallerTranscribed, CallStarted
 

@@ -1,0 +1,1 @@
+"""The calls in progress, as they are watched."""

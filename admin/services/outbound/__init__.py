@@ -1,0 +1,1 @@
+"""What we ask of Twilio: calls that we place, and calls in progress that are changed."""

@@ -1,0 +1,1 @@
+"""Who may come in: people, their sessions and keys, and those whom Supabase knows."""

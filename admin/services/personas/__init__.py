@@ -1,0 +1,1 @@
+"""Who answers: personas, their versions, and how they sound."""
