@@ -18,7 +18,7 @@ from admin.store.column_types import new_id
 from relay import Direction, Persona, issue_stream_token
 from relay.stream_token import verify
 from tests.admin.conftest import TOKEN, MakeClient
-from tests.admin.test_outcomes import ended
+from tests.admin.services.telephone.test_outcomes import ended
 from tests.admin.test_twiml import CALL, document, headers_for, parameters
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday

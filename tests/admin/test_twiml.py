@@ -15,7 +15,7 @@ from admin.services.telephone.outcomes import Outcomes
 from relay import Direction, issue_stream_token
 from relay.stream_token import verify
 from tests.admin.conftest import PUBLIC_URL, TOKEN, MakeClient
-from tests.admin.test_outcomes import ended
+from tests.admin.services.telephone.test_outcomes import ended
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 AT = 1_790_000_000.0
