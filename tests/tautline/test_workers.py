@@ -312,7 +312,7 @@ async def test_who_hears_nothing_of_a_first_stop_is_ended_by_a_second() -> None:
     # A first stop is SIGTERM, which a service manager may send to each worker, too: twice, it must not force.
     code = (
         "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
-        "signal.signal(signal.SIGINT, signal.SIG_DFL); "  # a run in the background of a shell hands on that it is ignored
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); "  # a shell hands on to the background that it is ignored
         "print(); time.sleep(60)"
     )
     opened_out, opened = trio.open_memory_channel[trio.Process](1)
