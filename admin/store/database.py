@@ -130,6 +130,7 @@ def _sqlite_engine(address: URL) -> Engine:
         hide_parameters=True,
         pool_size=CONNECTIONS,
         max_overflow=0,
+        pool_use_lifo=True,  # each connection that is used fills a cache of its own
         pool_timeout=WAIT_S,
         connect_args={"timeout": WAIT_S},
     )
@@ -141,7 +142,8 @@ def _sqlite_engine(address: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # or Python would begin transactions when it sees fit
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    # The cache is -KiB. What it does not hold is in the system's, which all processes share.
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -256"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
