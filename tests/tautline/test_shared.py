@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from admin.services.telephone.outcomes import Ending
-from relay import CallEnded, Totals
+from relay import Totals
 from relay.log import CallStarted, KeyPressed
 from tautline import shared
 from tautline.shared import (
@@ -27,6 +27,7 @@ from tautline.shared import (
     sweep,
     worker_in,
 )
+from tests.admin.services.telephone.test_outcomes import ended
 
 
 @pytest.fixture
@@ -37,18 +38,6 @@ def folder() -> Iterator[Path]:
 
 def worker(number: int, folder: Path) -> Worker:
     return Worker(number=number, folder=str(folder))
-
-
-def ended(reason: str = "agent_ended", outcome: str = "") -> CallEnded:
-    return CallEnded(
-        reason=reason,
-        outcome=outcome,
-        duration_ms=0,
-        frames_from_caller=0,
-        audio_ms_to_caller=0,
-        barge_ins=0,
-        total_tokens=0,
-    )
 
 
 def test_the_folder_is_for_its_owner_s_eyes_only_and_goes_with_its_parent() -> None:
