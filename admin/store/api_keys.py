@@ -62,12 +62,6 @@ def usable(connection: Connection, secret_hash: bytes, at: datetime) -> RowMappi
     return connection.execute(found).mappings().one_or_none()
 
 
-def is_use_noted(key: RowMapping, at: datetime) -> bool:
-    """Whether it is known to have been used just before this moment. key: as `usable` finds it."""
-    noted_at: datetime | None = key["last_used_at"]
-    return noted_at is not None and noted_at >= at - USE_NOTED_EVERY
-
-
 def note_use(connection: Connection, key_id: UUID, at: datetime) -> None:
     """It was used at this moment, to the minute."""
     stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < at - USE_NOTED_EVERY)

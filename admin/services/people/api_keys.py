@@ -87,7 +87,7 @@ class ApiKeys:
         row = await self._database.read(partial(api_keys.usable, secret_hash=hash_of(secret), at=now))
         if row is None:
             return None
-        if not api_keys.is_use_noted(row, now):
+        if row["last_used_at"] is None or row["last_used_at"] < now - api_keys.USE_NOTED_EVERY:
             await self._database.write(partial(api_keys.note_use, key_id=row["id"], at=now))
         return Principal(
             user_id=row["user_id"],
