@@ -4,16 +4,11 @@ from uuid import UUID
 
 import msgspec
 from quart import Blueprint, Response
-from quart_schema import (
-    validate_querystring,
-    validate_request,
-    validate_response,
-)
+from quart_schema import security_scheme, validate_querystring, validate_request, validate_response
 
 from admin.principal import Role
 from admin.routes.access import Access
 from admin.routes.inputs import Email, Input, Name, PageQuery, Token
-from admin.routes.rates import for_anybody
 from admin.services.people.passwords import Password
 from admin.services.people.people import AddedPerson, Invitation, NewPerson, People, PeoplePage, Person, PersonChange
 
@@ -92,7 +87,7 @@ def people_blueprint(access: Access, people: People) -> Blueprint:
         return await people.invite(await access.require("people:write"), person_id), 201
 
     @blueprint.post("/api/invitations/accept")
-    @for_anybody
+    @security_scheme([])  # anybody may
     @validate_request(Acceptance)
     async def post_acceptance(data: Acceptance) -> Response:
         """Set one's password with an invitation's token, which works once. 204; 403 invitation_invalid."""

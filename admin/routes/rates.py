@@ -4,11 +4,10 @@ Only what people and programs ask for is counted. Twilio's webhooks never are, b
 of them, nor are the probes.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from quart import current_app, g, request
-from quart_schema import security_scheme
+from quart_schema.openapi import QUART_SCHEMA_SECURITY_ATTRIBUTE
 
 from admin.errors import TooManyRequestsError
 from admin.principal import Principal
@@ -17,9 +16,6 @@ from admin.services.rate_limits import RateLimits, RateRules, Standing
 
 _PAGES: Final = ("/docs", "/openapi.json")
 COUNTED: Final = ("/api/", "/personas", *_PAGES)
-_FOR_ANYBODY: Final = "tautline_for_anybody"
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Rates:
@@ -44,17 +40,14 @@ class Rates:
             raise TooManyRequestsError(f"more than {per_minute} requests in a minute", headers=standing.headers())
 
 
-def for_anybody(view: View) -> View:
-    """A route that looks at no credentials. Put it below the route's own decorator."""
-    setattr(view, _FOR_ANYBODY, True)
-    return security_scheme([])(view)
-
-
 def needs_somebody() -> bool:
-    """Whether this request's route looks at credentials. Whoever brings some anywhere else is nobody, all the same."""
+    """Whether this request's route looks at credentials, as it does unless its security scheme is none.
+
+    Whoever brings some anywhere else is nobody, all the same.
+    """
     if request.endpoint is None or request.path.startswith(_PAGES):
         return False
-    return not getattr(current_app.view_functions[request.endpoint], _FOR_ANYBODY, False)
+    return getattr(current_app.view_functions[request.endpoint], QUART_SCHEMA_SECURITY_ATTRIBUTE, None) != []
 
 
 def is_counted() -> bool:

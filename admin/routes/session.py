@@ -5,12 +5,11 @@ from typing import Annotated
 
 import msgspec
 from quart import Blueprint, Response, g, request
-from quart_schema import validate_request, validate_response
+from quart_schema import security_scheme, validate_request, validate_response
 from werkzeug.http import dump_cookie
 
 from admin.routes.access import SESSION_COOKIE, Access
 from admin.routes.inputs import Email, Input
-from admin.routes.rates import for_anybody
 from admin.services.people.logins import LogIns
 from admin.services.people.passwords import MAX_CHARACTERS, Password
 from admin.services.people.sessions import Sessions, SignedIn
@@ -35,7 +34,7 @@ def session_blueprint(access: Access, sessions: Sessions, logins: LogIns, *, sec
     blueprint = Blueprint("session", __name__)
 
     @blueprint.post("/api/session")
-    @for_anybody
+    @security_scheme([])  # anybody may
     @validate_request(Credentials)
     @validate_response(SignedIn, 201)
     async def post_session(data: Credentials) -> tuple[SignedIn, int, dict[str, str]]:

@@ -1,10 +1,9 @@
 """How a new server gets its first owner, over HTTP."""
 
 from quart import Blueprint
-from quart_schema import validate_request, validate_response
+from quart_schema import security_scheme, validate_request, validate_response
 
 from admin.routes.inputs import Email, Input, Name, Token
-from admin.routes.rates import for_anybody
 from admin.services.people.passwords import Password
 from admin.services.people.people import Person
 from admin.services.people.setup import Setup
@@ -24,7 +23,7 @@ def setup_blueprint(setup: Setup) -> Blueprint:
     blueprint = Blueprint("setup", __name__)
 
     @blueprint.post("/api/setup")
-    @for_anybody
+    @security_scheme([])  # anybody may
     @validate_request(FirstOwner)
     @validate_response(Person, 201)
     async def post_setup(data: FirstOwner) -> tuple[Person, int]:
